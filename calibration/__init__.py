@@ -1,0 +1,1 @@
+"""Camera intrinsics, hand-eye, workspace and latencies: measured, checked, dated, on disk."""

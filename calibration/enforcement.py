@@ -1,0 +1,41 @@
+"""What a session demands of its calibrations: that there are any, and that they are neither too old nor too poor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from calibration.config import CalibrationConfig
+from calibration.files import Calibration, Kind, read_calibration
+
+DEMANDED = (Kind.INTRINSICS, Kind.HAND_EYE)
+"""What every camera needs, in the order in which it is calibrated."""
+
+
+def shortcoming(config: CalibrationConfig, cameras: Sequence[str]) -> str | None:
+    """Return the first thing that is wrong with the calibrations of some cameras, in one sentence, None if nothing is.
+
+    Raises CalibrationError for a file that was changed.
+    """
+    folder = Path(config.folder)
+    for camera in cameras:
+        intrinsics, hand_eye = (read_calibration(folder, kind, camera) for kind in DEMANDED)
+        for kind, found in zip(DEMANDED, (intrinsics, hand_eye), strict=True):
+            if wrong := _wrong(config, kind, camera, found):
+                return f"{wrong}; run 'drift-robot calibrate {kind.replace('_', '-')}' (camera {camera})."
+        if intrinsics is not None and hand_eye is not None and hand_eye.values.get("intrinsics") != intrinsics.hash:
+            return (
+                f"The hand-eye calibration of camera {camera} was made with another lens calibration than the present "
+                f"one; run 'drift-robot calibrate hand-eye' (camera {camera})."
+            )
+    return None
+
+
+def _wrong(config: CalibrationConfig, kind: Kind, camera: str, found: Calibration | None) -> str | None:
+    what = f"{kind.replace('_', '-')} calibration of camera {camera}"
+    if found is None:
+        return f"There is no {what} in {config.folder}"
+    if found.age_days > config.max_age_days:
+        return f"The {what} is {found.age_days:.0f} days old, more than {config.max_age_days:g}"
+    residual = float(found.residuals.get("rms_px", float("inf")))
+    if residual > config.max_residual_px:
+        return f"The {what} has a residual of {residual:.2f} px, more than {config.max_residual_px:g}"
+    return None

@@ -1,0 +1,267 @@
+"""A real cell to be calibrated, or an emulated one: its cameras here, its arm in a process of its own.
+
+The arm is driven by `SlowArm` in that process, which holds when nobody has been heard of for `SILENT_S`; or it is only
+read while a person guides it, which needs the robot's own freedrive.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from calibration.rig import CameraSite, SlowArm
+from hardware.arms.limits import ArmLimits
+from hardware.arms.ur_pose import pose, six
+from hardware.arms.ur_reader import UrObserver
+from hardware.cameras.config import RealSenseConfig
+from hardware.cameras.lens import Lens
+from hardware.clock import NS_PER_S, MonotonicClock
+from hardware.devices import DevicesConfig, open_arm, open_camera
+from hardware.errors import DeviceError
+from hardware.interfaces import ArmState, Frame, Safety
+from hardware.poses import Pose
+from hardware.rings import Ring, RingHandle, RingReader, RingWriter
+
+SILENT_S = 0.5
+START_S = 30.0
+STOP_S = 5.0
+TURN_S = 0.01
+PICTURE_S = 2.0
+PRIORITY = 30
+STATE_SLOTS = 4096
+STATE = np.dtype(
+    [
+        ("capture_ns", np.int64),
+        ("joints", np.float64, 6),
+        ("joint_velocities", np.float64, 6),
+        ("measured", np.float64, 6),
+        ("commanded", np.float64, 6),
+        ("wrench", np.float64, 6),
+        ("safety", np.int8),
+        ("goal", np.int64),
+        ("arrived", np.bool_),
+    ]
+)
+"""The arm at every servo period: poses base_from_tcp as position in m and rotation vector in rad, in `six` numbers."""
+
+
+@runtime_checkable
+class _KnowsItsLens(Protocol):
+    @property
+    def factory_lens(self) -> Lens:
+        """What the camera's maker says of its lens."""
+        ...
+
+
+class RealRig:
+    """A `Rig`: some cameras, and the arm, which is driven (`drives`) or only read while a person guides it."""
+
+    def __init__(
+        self,
+        devices: DevicesConfig,
+        cameras: Sequence[str],
+        arm_cameras: Sequence[str],
+        limits: ArmLimits,
+        drives: bool,
+    ) -> None:
+        """Open cameras and arm; nothing moves. Raises DeviceError."""
+        self.drives, self.limits = drives, limits
+        self.flange_from_tcp = pose(devices.arm.flange_from_tcp)
+        with ExitStack() as opened:
+            self._cameras = {}
+            for name in cameras:
+                self._cameras[name] = open_camera(name, devices.cameras[name], devices.emulator)
+                opened.callback(self._cameras[name].close)
+            self._arm = _DrivenArm(devices, limits) if drives else None
+            if self._arm is not None:
+                opened.callback(self._arm.close)
+            self._observer = None if drives else UrObserver(devices.arm.host, devices.arm.flange_from_tcp)
+            if self._observer is not None:
+                opened.callback(self._observer.close)
+            self._opened = opened.pop_all()
+        self.cameras: Mapping[str, CameraSite] = {
+            name: CameraSite(
+                name in arm_cameras,
+                config.serial if isinstance(config := devices.cameras[name], RealSenseConfig) else str(config.source),
+                camera.factory_lens if isinstance(camera := self._cameras[name], _KnowsItsLens) else None,
+            )
+            for name in cameras
+        }
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the arm is where it was last told to go."""
+        return self._arm is None or self._arm.arrived
+
+    def turn(self) -> None:
+        """Show that somebody is there."""
+        if self._arm is not None:
+            self._arm.tell({})
+        time.sleep(TURN_S)
+
+    def look(self, camera: str) -> Frame:
+        """Return a camera's next picture."""
+        try:
+            return self._cameras[camera].read(PICTURE_S)
+        except TimeoutError as error:
+            raise DeviceError(str(error)) from error
+
+    def arm(self) -> ArmState:
+        """Return the arm's newest state."""
+        if self._arm is not None:
+            return self._arm.state()
+        if self._observer is None:
+            raise DeviceError("The arm has not been opened.")
+        return self._observer.read()
+
+    def go(self, base_from_tcp: Pose) -> None:
+        """Begin to move there."""
+        if self._arm is None:
+            raise DeviceError("The arm is only read, not driven.")
+        self._arm.go(base_from_tcp)
+
+    def hold(self) -> None:
+        """Decelerate and hold."""
+        if self._arm is not None:
+            self._arm.tell({"hold": True})
+
+    def close(self) -> None:
+        """Stop the arm, and release everything."""
+        self._opened.close()
+
+
+class _DrivenArm:
+    """The arm's process as seen from here. Messages are JSON; its states come through a ring."""
+
+    def __init__(self, devices: DevicesConfig, limits: ArmLimits) -> None:
+        self._ring = Ring(STATE, STATE_SLOTS)
+        self._states = RingReader(self._ring.handle)
+        self._goal = 0
+        context = get_context("spawn")
+        self._line, theirs = context.Pipe()
+        arguments = (theirs, self._ring.handle, devices, limits, os.getpid())
+        self._process = context.Process(target=_drive, args=arguments, daemon=True)
+        self._process.start()
+        theirs.close()
+        deadline_s = time.monotonic() + START_S + devices.arm.connect_timeout_s
+        try:
+            while self._states.latest() is None:
+                self._listen()
+                if time.monotonic() > deadline_s:
+                    raise DeviceError(f"The arm at {devices.arm.host} did not become ready.")
+                time.sleep(TURN_S)
+        except DeviceError:
+            self.close()
+            raise
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the arm is where it was last told to go."""
+        newest = self._newest()
+        return bool(newest["goal"] == self._goal and newest["arrived"])
+
+    def state(self) -> ArmState:
+        """Return the newest state."""
+        newest = self._newest()
+        return ArmState(
+            int(newest["capture_ns"]),
+            newest["joints"].copy(),
+            newest["joint_velocities"].copy(),
+            pose(newest["measured"]),
+            newest["wrench"].copy(),
+            Safety(int(newest["safety"])),
+        )
+
+    def go(self, base_from_tcp: Pose) -> None:
+        """Begin to move there."""
+        self._goal += 1
+        self.tell({"goal": self._goal, "six": six(base_from_tcp).tolist()})
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send a message, if only to be heard. Raises DeviceError once the arm has stopped by itself."""
+        self._listen()
+        with suppress(OSError):
+            self._line.send_bytes(json.dumps(message).encode())
+
+    def close(self) -> None:
+        """End the process, which stops the arm, and delete the ring."""
+        self._line.close()
+        self._process.join(STOP_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._states.close()
+        self._ring.close()
+
+    def _newest(self) -> Any:
+        newest = self._states.latest()
+        if newest is None:
+            raise DeviceError("The arm has not reported any state.")
+        return newest.value
+
+    def _listen(self) -> None:
+        try:
+            while self._line.poll():
+                raise DeviceError(json.loads(self._line.recv_bytes())["stopped"])
+        except (EOFError, OSError) as error:
+            raise DeviceError("The process that drives the arm has ended; the arm holds.") from error
+
+
+def _drive(line: Connection, ring: RingHandle, devices: DevicesConfig, limits: ArmLimits, parent: int) -> None:
+    """Be the arm's process: drive until the line is closed or something stops the arm, and say what."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        arm = open_arm(devices)
+    except DeviceError as error:
+        line.send_bytes(json.dumps({"stopped": str(error)}).encode())
+        sys.exit(1)
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    clock = MonotonicClock()
+    slow, states = SlowArm(arm, limits, clock), RingWriter(ring)
+    period_ns = round(arm.servo_period_s * NS_PER_S)
+    goal, holding = 0, True
+    deadline_ns = heard_ns = clock.now_ns()
+    try:
+        while os.getppid() == parent:
+            deadline_ns = max(deadline_ns + period_ns, clock.now_ns())
+            clock.sleep_until_ns(deadline_ns)
+            while line.poll():
+                message, heard_ns = json.loads(line.recv_bytes()), clock.now_ns()
+                if "goal" in message:
+                    goal, holding = int(message["goal"]), False
+                    slow.go(pose(message["six"]))
+                elif "hold" in message:
+                    slow.hold()
+            if not holding and clock.now_ns() - heard_ns > SILENT_S * NS_PER_S:
+                holding = True
+                slow.hold()
+            state, stopped = slow.tick()
+            if stopped := arm.fault or stopped:
+                line.send_bytes(json.dumps({"stopped": stopped}).encode())
+                return
+            states.write(
+                {
+                    "capture_ns": state.capture_ns,
+                    "joints": state.joints,
+                    "joint_velocities": state.joint_velocities,
+                    "measured": six(state.base_from_tcp),
+                    "commanded": six(slow.commanded or state.base_from_tcp),
+                    "wrench": state.wrench,
+                    "safety": int(state.safety),
+                    "goal": goal,
+                    "arrived": slow.arrived and not holding,
+                }
+            )
+    except (EOFError, OSError):
+        return  # whoever gave the orders has closed the line
+    finally:
+        arm.close()

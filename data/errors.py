@@ -1,0 +1,9 @@
+"""The exceptions of this package."""
+
+
+class DataError(Exception):
+    """Recorded data or a request about it is not usable; the text says which file, what was expected, what to do."""
+
+
+class MissingDataError(DataError):
+    """A file that has to be there is not."""

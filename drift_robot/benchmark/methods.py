@@ -1,0 +1,268 @@
+"""The method against everything that it is compared with: which runs there are, and one run from start to end.
+
+A run is a task, a row of the table (a method, perhaps at another rank schedule) and a seed, in a folder of its own that
+holds its result once it is finished. Tables and pictures of results are drawn in methods_report.py.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from data.episode import Episode
+from data.files import read_json, write_json
+from data.session import finished_episodes
+from drift_robot.adapt import AdaptFigures, adapt
+from drift_robot.bootstrap import BootstrapFigures, bootstrap
+from drift_robot.collect import collect
+from drift_robot.config import Config
+from drift_robot.errors import UserError
+from drift_robot.evaluate import Evaluation, evaluate
+from drift_robot.report import EpisodeFigures
+from drift_robot.run_folder import RunFolder, claim
+from drift_robot.workers import shared_out
+from policies.checkpoint import load_manifest
+from policies.methods import METHODS, MethodName
+from policies.schedules import RankScheduleConfig
+
+MAIN_METHODS: tuple[MethodName, ...] = ("BC", "HG", "D(L)", "D(LR)", "D(RR)")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is compared: a method, with a rank schedule. `folder` names its runs' folders."""
+
+    name: str
+    method: MethodName
+    rank: RankScheduleConfig
+
+    @property
+    def folder(self) -> str:
+        """The name in letters, digits and dashes."""
+        return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in self.name).split())
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is to be done."""
+
+    task: str
+    row: Row
+    seed: int
+    config: Config
+    path: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave. Times in seconds; losses are means over an epoch or a round.
+
+    Labels are steps that the expert drove. `offline` figures are of the first version; without an online phase it is
+    the final one. Durations are of successes, None without any. `said` is what went wrong on the way.
+    """
+
+    task: str
+    row: str
+    method: str
+    seed: int
+    successes_offline: int
+    successes: int
+    evaluated: int
+    duration_s: float | None
+    duration_std_s: float | None
+    demonstrations: int
+    labels_offline: int
+    labels_online: int
+    updates_offline: int
+    updates_online: int
+    training_seconds_offline: float
+    training_seconds_online: float
+    batch_seconds_offline: float
+    batch_seconds_online: float
+    ranks: list[int]
+    losses_offline: list[float]
+    losses_online: list[float]
+    versions_swapped: int
+    episodes: list[EpisodeFigures]
+    said: list[str]
+
+    @property
+    def success(self) -> float:
+        """The final success rate."""
+        return self.successes / self.evaluated
+
+    @property
+    def success_offline(self) -> float:
+        """The success rate after the offline phase."""
+        return self.successes_offline / self.evaluated
+
+    @property
+    def labels(self) -> int:
+        """All labels."""
+        return self.labels_offline + self.labels_online
+
+    @property
+    def training_hours(self) -> float:
+        """The cumulative training time."""
+        return (self.training_seconds_offline + self.training_seconds_online) / 3600
+
+    @property
+    def batch_seconds(self) -> float:
+        """The mean time of a batch over both phases."""
+        total = self.batch_seconds_offline * self.updates_offline + self.batch_seconds_online * self.updates_online
+        return total / (self.updates_offline + self.updates_online)
+
+
+def method_rows(
+    config: Config, methods: Sequence[str], schedules: Sequence[str] = (), r_mins: Sequence[int] = ()
+) -> list[Row]:
+    """Return the rows of the table: methods, then D(RR) with other schedules, then with other final ranks.
+
+    A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1". Raises UserError for one that there is not.
+    """
+    rows = [Row(method, method, config.rank) for method in map(_method, methods)]
+    for schedule in schedules:
+        kind, _, steepness = schedule.partition(":")
+        try:
+            changes = {"kind": kind} | ({"steepness": float(steepness)} if steepness else {})
+            rank = RankScheduleConfig(**{**asdict(config.rank), **changes})
+        except ValueError as error:
+            raise UserError(
+                f"--schedules: '{schedule}' should be linear, cosine, sigmoid, exponential or logarithmic, with its "
+                "steepness if need be, as in sigmoid:0.1."
+            ) from error
+        rows.append(Row(f"D(RR) {schedule.replace(':', ' ')}", "D(RR)", rank))
+    for r_min in r_mins:
+        if not 1 <= r_min <= config.rank.r_max:
+            raise UserError(f"--r-min: {r_min} should be between 1 and 'rank.r_max' ({config.rank.r_max}).")
+        rows.append(Row(f"D(RR) r_min {r_min}", "D(RR)", replace(config.rank, r_min=r_min)))
+    return rows
+
+
+def _method(name: str) -> MethodName:
+    for method in METHODS:
+        if method.lower() == name.lower():
+            return method
+    raise UserError(f"--methods: '{name}' should be one of {', '.join(METHODS)}.")
+
+
+def method_jobs(
+    config: Config, tasks: Sequence[str], rows: Sequence[Row], seeds: Sequence[int], out: Path
+) -> list[Job]:
+    """Return all runs, seed by seed, so that whatever is finished at any time compares like with like."""
+    return [
+        Job(task, row, seed, run_config(config, task, row, seed), out / task / row.folder / f"seed-{seed}")
+        for seed in seeds
+        for task in tasks
+        for row in rows
+    ]
+
+
+def run_config(config: Config, task: str, row: Row, seed: int) -> Config:
+    """Return the configuration of one run.
+
+    A method without an online phase gets a demonstration for each online episode of the others, and as many training
+    batches as they have in both phases.
+    """
+    config = replace(config, cell=replace(config.cell, task=task), method=row.method, rank=row.rank, seed=seed)
+    if METHODS[row.method].online is not None:
+        return config
+    offline, online = config.bootstrap, config.adapt
+    extra = math.ceil(online.episodes * online.batches_per_round / offline.epochs)
+    return replace(
+        config,
+        collect=replace(config.collect, episodes=config.collect.episodes + online.episodes),
+        bootstrap=replace(offline, batches_per_epoch=offline.batches_per_epoch + extra),
+    )
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, on_result: Callable[[Result], None]) -> None:
+    """Do every run that has no result yet, several side by side; an interrupted one goes on where it stopped.
+
+    Raises UserError if a folder holds something else.
+    """
+    waiting = []
+    for job in jobs:
+        claim(RunFolder(job.path), job.config)
+        if (result := read_result(job)) is None:
+            waiting.append(job)
+        else:
+            on_result(result)
+    if not waiting:
+        return
+    with shared_out(run_job, [(job,) for job in waiting], workers) as results:
+        for result in results:
+            on_result(result)
+
+
+def read_result(job: Job) -> Result | None:
+    """Return what a run gave, or None before its end."""
+    path = job.path / "result.json"
+    if not path.exists():
+        return None
+    content = read_json(path)
+    return Result(**{**content, "episodes": [EpisodeFigures(**episode) for episode in content["episodes"]]})
+
+
+def run_job(job: Job) -> Result:
+    """Do one run from start to end in this process (its trainer in another), and write its result."""
+    config, run, said = job.config, RunFolder(job.path), list[str]()
+    collect(config, run, _silent)
+    offline = bootstrap(config, run, _silent)
+    first = evaluate(config, run.versions().path(0), config.evaluate.episodes, 1, _silent)
+    online, final = None, first
+    if METHODS[config.method].online is not None:
+        online = adapt(config, run, _silent, said.append)
+        final = evaluate(config, run.versions().path(online.final_version), config.evaluate.episodes, 1, _silent)
+    result = _result(job, run, offline, first, online, final, said)
+    write_json(job.path / "result.json", asdict(result))
+    return result
+
+
+def _result(
+    job: Job,
+    run: RunFolder,
+    offline: BootstrapFigures,
+    first: Evaluation,
+    online: AdaptFigures | None,
+    final: Evaluation,
+    said: list[str],
+) -> Result:
+    episodes = online.episodes if online else []
+    return Result(
+        task=job.task,
+        row=job.row.name,
+        method=job.row.method,
+        seed=job.seed,
+        successes_offline=sum(first.outcomes.values()),
+        successes=sum(final.outcomes.values()),
+        evaluated=len(final.outcomes),
+        duration_s=final.duration_s if final.success.rate else None,
+        duration_std_s=final.duration_std_s if final.success.rate else None,
+        demonstrations=offline.demonstrations,
+        labels_offline=sum(len(Episode.open(path).column("owner")) for path in finished_episodes(run.demonstrations)),
+        labels_online=sum(episode.expert_labels for episode in episodes),
+        updates_offline=offline.updates,
+        updates_online=online.updates if online else 0,
+        training_seconds_offline=offline.training_seconds,
+        training_seconds_online=online.training_seconds if online else 0.0,
+        batch_seconds_offline=offline.batch_seconds,
+        batch_seconds_online=online.batch_seconds if online else 0.0,
+        ranks=offline.ranks,
+        losses_offline=list(load_manifest(run.versions().path(0)).figures["losses"]),
+        losses_online=list(_round_losses(run)),
+        versions_swapped=online.swaps if online else 0,
+        episodes=episodes,
+        said=said,
+    )
+
+
+def _round_losses(run: RunFolder) -> Iterator[float]:
+    if run.trainer_figures.exists():
+        for line in run.trainer_figures.read_text(encoding="utf-8").splitlines():
+            yield from json.loads(line)["losses"]
+
+
+def _silent(done: int, total: int, words: str) -> None:
+    """Many runs side by side show how many are finished, not how far each is."""

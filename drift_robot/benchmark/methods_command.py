@@ -1,0 +1,90 @@
+"""The command `drift-robot benchmark methods`: its options, and what it shows while runs are finished."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from drift_robot.errors import UserError
+from drift_robot.stages import Stages
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "methods.yaml"
+
+
+def methods(
+    tasks: Annotated[str, typer.Option(help="Tasks of the simulated cell, separated by commas.")] = "lift",
+    methods: Annotated[
+        str, typer.Option(help="Separated by commas; main is BC,HG,D(L),D(LR),D(RR), all has FPMO to QLoRA as well.")
+    ] = "main",
+    seeds: Annotated[str, typer.Option(help="Separated by commas, or a range such as 0-4.")] = "0",
+    schedules: Annotated[
+        str, typer.Option(help="Also D(RR) with other rank schedules, such as linear,sigmoid:0.1,exponential:0.5.")
+    ] = "",
+    r_min: Annotated[str, typer.Option(help="Also D(RR) with other final ranks, such as 4,8,32.")] = "",
+    config: Annotated[
+        Path, typer.Option(help="Sizes and all else; task, method, rank and seed are put in.", show_default=False)
+    ] = CONFIG,
+    out: Annotated[Path, typer.Option(help="A folder for each run, and the report.")] = Path("runs/methods"),
+    workers: Annotated[
+        int, typer.Option(min=1, help="Runs side by side. Each takes a core and at times two, so batch times suffer.")
+    ] = 1,
+) -> None:
+    """Run the method beside what it is compared with: the same tasks, seeds and budget for each.
+
+    Methods: BC, HG, D(L), D(LR), D(RR), FPMO, MPLO, QR, DSR, QLoRA. For each task, method and seed: collect, bootstrap,
+    adapt, evaluate. BC does not learn online; it gets a demonstration for each online episode of the others and as many
+    batches in all. After each run table.md, curves.png and results.json are written anew; what is finished is not done
+    again, and after Ctrl-C the same command goes on.
+    """
+    from drift_robot.benchmark.methods import MAIN_METHODS, Result, method_jobs, method_rows, run_jobs
+    from drift_robot.benchmark.methods_report import print_tables, write_report
+    from drift_robot.config import TASK_NAMES, load_config
+    from policies.methods import METHODS
+
+    settings = load_config(config)
+    chosen_tasks = _listed(tasks)
+    if unknown := [task for task in chosen_tasks if task not in TASK_NAMES]:
+        raise UserError(f"--tasks: '{unknown[0]}' should be one of {', '.join(TASK_NAMES)}.")
+    groups: dict[str, list[str]] = {"main": list(MAIN_METHODS), "all": list(METHODS)}
+    rows = method_rows(
+        settings,
+        groups.get(methods, _listed(methods)),
+        _listed(schedules),
+        [_number(r, "--r-min") for r in _listed(r_min)],
+    )
+    jobs = method_jobs(settings, chosen_tasks, rows, _seeds(seeds), out)
+    console, results = Console(), list[Result]()
+    stages = Stages(console)
+    with stages.stage("benchmark methods") as progress:
+
+        def on_result(result: Result) -> None:
+            results.append(result)
+            words = f"{result.task}, {result.row}, seed {result.seed}"
+            for sentence in result.said:
+                stages.say(f"{words}: {sentence}")
+            progress(len(results), len(jobs), f"{words}: {result.successes} of {result.evaluated}")
+            write_report(results, out)
+
+        progress(0, len(jobs), "")
+        run_jobs(jobs, workers, on_result)
+    print_tables(results, console)
+    console.print(f"Written: table.md, curves.png and results.json in {out}.")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    """Return the seeds of a list or a range. Raises UserError."""
+    first, dash, last = text.partition("-")
+    if dash:
+        return list(range(_number(first, "--seeds"), _number(last, "--seeds") + 1))
+    return [_number(part, "--seeds") for part in _listed(text)]
+
+
+def _number(text: str, option: str) -> int:
+    if not text.strip().isdecimal():
+        raise UserError(f"{option}: '{text}' should be a whole number.")
+    return int(text)

@@ -1,0 +1,179 @@
+"""The offline phase of DRIFT-DAgger: train on demonstrations while the rank scheduler lowers the trainable rank.
+
+What is trained at that rank, the configuration's method says.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.buffer import ReplayBuffer
+from data.episode import Episode
+from data.session import Session
+from data.windows import Source, WindowRules
+from drift_robot.collect import Progress
+from drift_robot.compute import chosen_device
+from drift_robot.config import Config
+from drift_robot.errors import UserError
+from drift_robot.lockstep import policy_config
+from drift_robot.run_folder import RunFolder
+from drift_robot.training import calibrated_alarm, observation_of, train_batch
+from policies.checkpoint import Manifest, load_manifest, load_training, save
+from policies.methods import METHODS
+from policies.optimizer import OptimizerConfig, cosine_learning_rate
+from policies.policy import DiffusionPolicy
+from policies.schedules import RankSchedule
+from policies.training import TrainingState
+
+NORMALISER_WINDOWS = 50_000
+
+
+@dataclass(frozen=True)
+class BootstrapFigures:
+    """What the offline phase gave. Times in seconds; `ranks` has an entry an epoch."""
+
+    demonstrations: int
+    updates: int
+    training_seconds: float
+    batch_seconds: float
+    loss: float
+    ranks: list[int]
+
+
+def load_demonstrations(config: Config, folder: Path) -> ReplayBuffer:
+    """Return the windows of all demonstrations in memory. Raises UserError if there are none."""
+    policy = policy_config(config)
+    buffer = ReplayBuffer(
+        policy.obs_horizon,
+        policy.pred_horizon,
+        WindowRules(autonomous=config.adapt.autonomous_share > 0),
+        tuple(policy.cameras),
+        config.adapt.hold_out,
+    )
+    if not (folder / "session.json").exists():
+        raise UserError(f"{folder} holds no demonstrations; run 'drift-robot collect' first.")
+    for path in Session.open(folder).episodes():
+        buffer.add(Episode.open(path))
+    if not len(buffer):
+        raise UserError(f"{folder} holds no successful demonstration; run 'drift-robot collect' first.")
+    return buffer
+
+
+def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFigures:
+    """Train the first policy and publish it as version 0; an interrupted bootstrap goes on at its last epoch."""
+    if run.versions().published():
+        return bootstrap_figures(run.versions().path(0))
+    torch.set_num_threads(config.bootstrap.threads)
+    settings, schedule, phase = config.bootstrap, RankSchedule(config.rank), METHODS[config.method].offline
+    buffer = load_demonstrations(config, run.demonstrations)
+    optimizer = OptimizerConfig(learning_rate=settings.learning_rate, warmup_updates=settings.warmup_batches)
+    total = settings.epochs * settings.batches_per_epoch
+    first_epoch, state, figures = _resume(run, buffer, config, optimizer)
+    for epoch in range(first_epoch, settings.epochs):
+        rng = np.random.default_rng([config.seed, epoch])
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        began = time.perf_counter()
+        state.enter(phase, schedule.rank(epoch + 1, settings.epochs))
+        rank = state.rank
+        losses, seconds = [], []
+        for index in range(settings.batches_per_epoch):
+            batch = buffer.sample(settings.batch_size, rng, {Source.DEMONSTRATION: 1.0})
+            done = epoch * settings.batches_per_epoch + index
+            update = train_batch(state, batch, cosine_learning_rate(optimizer, done, total), generator)
+            losses.append(update.loss)
+            seconds.append(update.seconds)
+            if index % 20 == 0:
+                progress(done, total, f"epoch {epoch + 1}/{settings.epochs}, rank {rank}, loss {update.loss:.4f}")
+        figures["updates"] += settings.batches_per_epoch
+        figures["ranks"].append(rank)
+        figures["losses"].append(float(np.mean(losses)))
+        figures["training_seconds"] += time.perf_counter() - began
+        figures["batch_seconds"].append(float(np.mean(seconds)))
+        manifest = Manifest(
+            version=0,
+            parent=None,
+            method=config.method,
+            rank=rank,
+            epoch=epoch + 1,
+            epochs=settings.epochs,
+            config=state.policy.config,
+            data={"demonstrations": len(buffer.episodes), "windows": len(buffer)},
+            figures=figures,
+        )
+        target = run.training / "000000" if epoch + 1 == settings.epochs else run.bootstrap / f"{epoch:06d}"
+        save(target, manifest, state.acting_weights(), state)
+        _forget_older(run.bootstrap, target)
+    state, manifest = load_training(run.training / "000000")
+    weights = state.acting_weights()
+    alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm.quantile, config.inference_steps)
+    save(run.versions().path(0), replace(manifest, training=None, alarm=alarm), weights)
+    progress(total, total, "policy bootstrapped")
+    return bootstrap_figures(run.versions().path(0))
+
+
+def train_longer(config: Config, run: RunFolder, updates: int, progress: Progress) -> Path:
+    """Train the bootstrapped policy on the demonstrations alone for `updates` more batches; return where it is saved.
+
+    This is the control of the online phase: the same batches, rate and rank, without interventions.
+    """
+    target = run.path / "control"
+    if target.exists():
+        return target
+    torch.set_num_threads(config.bootstrap.threads)
+    buffer = load_demonstrations(config, run.demonstrations)
+    state, manifest = load_training(run.training / "000000", chosen_device(config.compute))
+    rng = np.random.default_rng([config.seed, 2])
+    generator = torch.Generator().manual_seed(config.seed * 100_003 + 70_000)
+    for index in range(updates):
+        batch = buffer.sample(config.adapt.batch_size, rng, {Source.DEMONSTRATION: 1.0})
+        update = train_batch(state, batch, config.adapt.learning_rate, generator)
+        if index % 20 == 0:
+            progress(index, updates, f"rank {state.rank}, loss {update.loss:.4f}")
+    progress(updates, updates, "control trained")
+    save(target, replace(manifest, figures={}), state.acting_weights())
+    return target
+
+
+def bootstrap_figures(version: Path) -> BootstrapFigures:
+    """Return what the bootstrap of a published version 0 gave. Raises PolicyError if it is damaged."""
+    manifest = load_manifest(version)
+    figures = manifest.figures
+    return BootstrapFigures(
+        demonstrations=int(manifest.data["demonstrations"]),
+        updates=int(figures["updates"]),
+        training_seconds=float(figures["training_seconds"]),
+        batch_seconds=float(np.mean(figures["batch_seconds"])),
+        loss=float(figures["losses"][-1]),
+        ranks=[int(rank) for rank in figures["ranks"]],
+    )
+
+
+def _resume(
+    run: RunFolder, buffer: ReplayBuffer, config: Config, optimizer: OptimizerConfig
+) -> tuple[int, TrainingState, dict[str, Any]]:
+    """Return the next epoch, the training state and the figures so far."""
+    device = chosen_device(config.compute)
+    saved = [*sorted(run.bootstrap.glob("[0-9]*")), *run.training.glob("000000")]
+    if saved:
+        state, manifest = load_training(saved[-1], device)
+        return manifest.epoch, state, dict(manifest.figures)
+    torch.manual_seed(config.seed)
+    policy = DiffusionPolicy(policy_config(config))
+    windows = buffer.select(Source.DEMONSTRATION)
+    chosen = np.random.default_rng(config.seed).permutation(windows)[:NORMALISER_WINDOWS]
+    batch = buffer.gather(np.sort(chosen))
+    policy.fit_normalizer(observation_of(batch), torch.from_numpy(batch.actions))
+    state = TrainingState.create(policy.to(device), optimizer)
+    return 0, state, {"updates": 0, "ranks": [], "losses": [], "training_seconds": 0.0, "batch_seconds": []}
+
+
+def _forget_older(folder: Path, newest: Path) -> None:
+    """Remove the states that a newer one replaces."""
+    for old in folder.glob("[0-9]*"):
+        if old != newest:
+            rmtree(old)

@@ -1,0 +1,1 @@
+"""`drift-robot calibrate`: its commands, its window, and what a session demands of calibrations."""

@@ -1,0 +1,138 @@
+"""The commands `drift-robot calibrate ...`; what each does is in `calibration/`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+calibrate_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""Calibrate a cell, once and whenever something was moved.
+
+1. `drift-robot calibrate board CONFIG --out board.pdf`: print the board.
+2. `drift-robot calibrate intrinsics CONFIG`: lens of every camera.
+3. `drift-robot calibrate hand-eye CONFIG`: where every camera is.
+4. `drift-robot calibrate check CONFIG`: has a camera moved since?
+
+Each writes one YAML file into the configuration's `calibration.folder`, with pictures of what was seen beside it.""",
+)
+console = Console()
+FAILED, INTERRUPTED = 1, 130
+
+ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/ur5e.yaml.", metavar="CONFIG")]
+Cameras = Annotated[
+    list[str] | None, typer.Option(help="Only this camera; can be given more than once [default: all].")
+]
+ByHand = Annotated[
+    bool, typer.Option("--by-hand", help="The arm is only read: guide it with the pendant's freedrive button.")
+]
+Unattended = Annotated[
+    bool, typer.Option("--unattended", help="No window and no questions; the arm moves without asking.")
+]
+
+
+@calibrate_app.command("board")
+def board(
+    config: ConfigPath, out: Annotated[Path, typer.Option(help="Where to: a .pdf or .png file.")] = Path("board.pdf")
+) -> None:
+    """Write the board of a configuration, to be printed to scale."""
+    from calibration.board import print_board
+    from drift_robot.config import load_config
+
+    said = print_board(load_config(config).calibration.board, out)
+    console.print(said, highlight=False, soft_wrap=True)
+
+
+@calibrate_app.command("intrinsics")
+def intrinsics(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False, alone: Unattended = False) -> None:
+    """Measure every camera's lens with the board, and compare it with what the camera itself says.
+
+    The arm drives round the board by itself, or with --by-hand you show the board (or guide the arm). Views that are
+    too few or too alike are refused, and what is missing is said.
+    """
+    from calibration.board import Board
+    from calibration.procedures import calibrate_intrinsics
+    from drift_robot import __version__
+    from drift_robot.calibrate import session
+    from drift_robot.config import load_config
+
+    settings = load_config(config)
+    board = Board(settings.calibration.board)
+    with _stoppable():
+        for name, rig in session.rigs(settings, camera, by_hand, not alone):
+            result = session.guided(calibrate_intrinsics(rig, name, board, __version__), not alone, _say)
+            session.keep(settings, result, _say)
+
+
+@calibrate_app.command("hand-eye")
+def hand_eye(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False, alone: Unattended = False) -> None:
+    """Find where every camera is: on the arm (tcp_from_camera) or beside it (base_from_camera).
+
+    For a camera on the arm the board lies on the table; for one that stands still the tool holds it. Poses are proposed
+    within the configuration's limits and driven slowly after you have agreed, or with --by-hand you guide the arm.
+    """
+    from calibration.board import Board
+    from calibration.files import Kind
+    from calibration.procedures import calibrate_hand_eye
+    from drift_robot import __version__
+    from drift_robot.calibrate import session
+    from drift_robot.config import load_config
+
+    settings = load_config(config)
+    board = Board(settings.calibration.board)
+    with _stoppable():
+        lenses = session.demanded(settings, Kind.INTRINSICS, camera)
+        for name, rig in session.rigs(settings, camera, by_hand, not alone):
+            procedure = calibrate_hand_eye(rig, name, board, lenses[name], __version__)
+            session.keep(settings, session.guided(procedure, not alone, _say), _say)
+
+
+@calibrate_app.command("check")
+def check(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False, alone: Unattended = False) -> None:
+    """Look at the board again and say whether a camera has moved since; exit code 1 if one has.
+
+    It takes seconds: nothing moves if the board is seen from where the arm is.
+    """
+    from calibration.board import Board
+    from calibration.files import Kind
+    from calibration.procedures import check_camera
+    from drift_robot.calibrate import session
+    from drift_robot.config import load_config
+
+    settings = load_config(config)
+    board = Board(settings.calibration.board)
+    moved = False
+    with _stoppable():
+        known = session.demanded(settings, Kind.HAND_EYE, camera)
+        for name, rig in session.rigs(settings, camera, by_hand, not alone):
+            checked = session.guided(check_camera(rig, name, board, known[name]), not alone, _say)
+            picture = Path(settings.calibration.folder) / f"{name}.check.png"
+            session.save_picture(checked.picture, picture)
+            _say(f"{checked.sentence(known[name], settings.calibration.max_moved_px)} Picture: {picture}")
+            moved |= checked.moved_px > settings.calibration.max_moved_px
+    if moved:
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn the operator's stop into exit code 130, and what does not suffice into exit code 1."""
+    from calibration.errors import NotGoodEnoughError
+    from calibration.guide import StoppedError
+
+    try:
+        yield
+    except StoppedError as stopped:
+        console.print("Stopped; what was being measured is not written.", style="yellow")
+        raise typer.Exit(INTERRUPTED) from stopped
+    except NotGoodEnoughError as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+
+
+def _say(sentence: str) -> None:
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)

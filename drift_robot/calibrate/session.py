@@ -1,0 +1,97 @@
+"""What the commands of `drift-robot calibrate` share: the rig of a configuration, guiding, and writing results."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.files import Calibration, Kind, read_calibration, write_calibration
+from calibration.guide import Procedure, conduct, unattended
+from calibration.procedures import Result
+from calibration.rig import Rig
+from drift_robot.config import Config
+from drift_robot.errors import UserError
+
+T = TypeVar("T")
+TURN_S, UNATTENDED_TURN_S = 0.05, 0.25
+"""Where nobody looks, simulated time passes in larger pieces."""
+SIMULATED_CAMERAS = ("front", "wrist")
+
+
+def cameras_of(config: Config, wanted: list[str] | None) -> list[str]:
+    """Return the cameras to calibrate: those that are wanted, or all. Raises UserError for one that is not there."""
+    known = list(config.devices.cameras) if config.devices else list(config.cell.cameras) or list(SIMULATED_CAMERAS)
+    for name in wanted or ():
+        if name not in known:
+            raise UserError(f"The configuration has no camera '{name}'; choose one of {', '.join(known)}.")
+    if not known:
+        raise UserError("The configuration has no cameras; name them in 'devices.cameras' and 'cell.cameras'.")
+    return wanted or known
+
+
+def rigs(config: Config, wanted: list[str] | None, by_hand: bool, attended: bool) -> Iterator[tuple[str, Rig]]:
+    """Yield each camera that is to be looked through with what it needs, open until the next one's turn."""
+    for name in cameras_of(config, wanted):
+        with closing(open_rig(config, name, by_hand, attended)) as rig:
+            yield name, rig
+
+
+def open_rig(config: Config, camera: str, by_hand: bool, attended: bool) -> Rig:
+    """Open what a camera's calibration needs. Raises DeviceError, and UserError for what the cell cannot do."""
+    on_arm = camera in config.calibration.arm_cameras
+    if config.devices is not None:
+        from calibration.real_rig import RealRig
+
+        return RealRig(config.devices, [camera], config.calibration.arm_cameras, config.limits, drives=not by_hand)
+    if by_hand:
+        raise UserError("Nobody can take the simulated arm by the hand: leave out --by-hand.")
+    from calibration.simulated_rig import SimulatedRig
+
+    turn_s = TURN_S if attended else UNATTENDED_TURN_S
+    return SimulatedRig(camera, config.calibration.board, config.limits, on_arm, seed=config.seed, turn_s=turn_s)
+
+
+def guided(procedure: Procedure[T], attended: bool, say: Callable[[str], None]) -> T:
+    """Run a procedure in the window, or without anybody. Raises UserError where there is no screen."""
+    if not attended:
+        return conduct(procedure, unattended(say))
+    from drift_robot.calibrate.window import GuideWindow
+
+    with GuideWindow() as window:
+        return conduct(procedure, window.show)
+
+
+def keep(config: Config, result: Result, say: Callable[[str], None]) -> Calibration:
+    """Write a calibration with its pictures beside it, and say what it is. Raises CalibrationError."""
+    path = write_calibration(Path(config.calibration.folder), result.calibration)
+    pictures = []
+    for name, image in result.pictures.items():
+        pictures.append(path.with_suffix(f".{name}.png"))
+        save_picture(image, pictures[-1])
+    for sentence in result.sentences:
+        say(sentence)
+    say(f"Written: {path}; pictures: {', '.join(picture.name for picture in pictures)}.")
+    return result.calibration
+
+
+def save_picture(image: NDArray[np.uint8], path: Path) -> None:
+    """Write a picture (height, width, 3) RGB as PNG."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def demanded(config: Config, kind: Kind, wanted: list[str] | None) -> dict[str, Calibration]:
+    """Return the calibrations that another step needs, by camera. Raises UserError if one has not been made."""
+    found = {name: read_calibration(Path(config.calibration.folder), kind, name) for name in cameras_of(config, wanted)}
+    step = kind.replace("_", "-")
+    if missing := [name for name, calibration in found.items() if calibration is None]:
+        raise UserError(
+            f"Camera {missing[0]} has no {step} calibration in {config.calibration.folder}; run "
+            f"'drift-robot calibrate {step}' first."
+        )
+    return {name: calibration for name, calibration in found.items() if calibration is not None}

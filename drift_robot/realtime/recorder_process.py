@@ -1,0 +1,156 @@
+"""The recorder: brings steps and the arm log to disk, and answers when an episode is safe there."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.episode import Episode, EpisodeWriter
+from data.errors import DataError
+from data.schema import EpisodeLayout, Outcome, Owner
+from data.session import Session
+from drift_robot.realtime import records
+from drift_robot.realtime.child import Life
+from drift_robot.realtime.messages import EpisodeSaved, Said
+from drift_robot.realtime.pacing import Pace
+from hardware.clock import NS_PER_S, MonotonicClock
+from hardware.rings import RingReader
+
+POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class RecorderSetup:
+    """Where to record what. `keep_failures` is False for demonstrations: a failed one goes to the bin.
+
+    `attributes` are noted with every episode.
+    """
+
+    session: Path
+    layout: EpisodeLayout
+    keep_failures: bool
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_recorder(setup: RecorderSetup, life: Life) -> None:
+    """Record until the session is over; an episode that is open then stays as interrupted."""
+    recorder = Recorder(setup, life)
+    pace = Pace(POLL_S, MonotonicClock())
+    life.ready()
+    while not life.over():
+        pace.wait()
+        recorder.drain()
+    recorder.drain()
+    recorder.break_off()
+
+
+class Recorder:
+    """The episode that is open, if any, and the two rings that fill it."""
+
+    def __init__(self, setup: RecorderSetup, life: Life) -> None:
+        self._setup = setup
+        self._life = life
+        self._session = Session.open(setup.session)
+        self._orders, self._arm = RingReader(life.lines.recording), RingReader(life.lines.arm)
+        self._writer: EpisodeWriter | None = None
+        self._alarms: list[int] = []
+        self._ended_ns = 0
+        newest, newest_arm = self._orders.latest(), self._arm.latest()
+        self._arm_seen = newest_arm.sequence if newest_arm else 0
+        self._seen = newest.sequence if newest and not life.first else 0
+        if not life.first and newest and newest.value["order"] == records.END:
+            self._answer(None, Outcome.UNKNOWN)
+
+    def drain(self) -> None:
+        """Take in all that has come. Raises DataError if the disk fails."""
+        for record in self._orders.since(self._seen):
+            if record.sequence != self._seen + 1 and self._writer is not None:
+                self.break_off()
+                missing = record.sequence - self._seen - 1
+                self._life.say(Said(f"The disk is too slow: {missing} steps are lost, and the episode is not used."))
+            self._seen = record.sequence
+            self._follow(record.value)
+        samples = self._arm.since(self._arm_seen)
+        if samples:
+            self._arm_seen = samples[-1].sequence
+            if self._writer is not None:
+                self._writer.append_arm_log(**records.arm_log_of([sample.value for sample in samples]))
+        if self._writer is not None:
+            self._writer.flush_if_due()
+
+    def break_off(self) -> None:
+        """Let go of the open episode; it stays as interrupted."""
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
+
+    def _follow(self, order: Any) -> None:
+        kind = int(order["order"])
+        if kind == records.BEGIN:
+            self.break_off()
+            self._writer = self._session.write_episode(
+                self._setup.layout, {**self._setup.attributes, **json.loads(order["attributes"])}
+            )
+            self._alarms = []
+        elif kind == records.STEP and self._writer is not None:
+            self._writer.append(records.step_of(order, self._setup.layout))
+        elif kind == records.ALARM and self._writer is not None:
+            self._alarms.append(self._writer.steps)
+        elif kind == records.END:
+            self._ended_ns = int(order["time_ns"])
+            self._end(records.outcome_of(order))
+        elif kind == records.DROP_LAST:
+            self._drop_last()
+        elif kind == records.BREAK_OFF:
+            self.break_off()
+            self._answer(None, Outcome.UNKNOWN)
+
+    def _end(self, outcome: Outcome) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            self._answer(None, outcome)
+        elif outcome is Outcome.DISCARDED:
+            writer.discard()
+            self._answer(None, outcome)
+        else:
+            path = writer.finish(outcome, {"alarms": self._alarms})
+            if outcome is not Outcome.SUCCESS and not self._setup.keep_failures:
+                self._session.drop_last()
+                self._answer(None, outcome)
+            else:
+                self._answer(path, outcome)
+
+    def _drop_last(self) -> None:
+        try:
+            dropped = self._session.drop_last()
+        except DataError as error:
+            self._life.say(Said(str(error)))
+            return
+        number = dropped.name.split(".")[0]
+        self._life.say(Said(f"Episode {number} is in the bin; 'drift-robot data restore' undoes it."))
+        self._answer(None, Outcome.DISCARDED, dropped=int(number))
+
+    def _answer(self, path: Path | None, outcome: Outcome, dropped: int | None = None) -> None:
+        done = len(self._session.episodes())
+        if path is None:
+            self._life.say(EpisodeSaved(None, outcome, done, dropped=dropped))
+            return
+        episode = Episode.open(path)
+        owner = episode.column("owner")
+        version = episode.column("policy.version")
+        self._life.say(
+            EpisodeSaved(
+                index=episode.index,
+                outcome=outcome,
+                done=done,
+                version=int(np.max(version, initial=-1)),
+                steps=episode.steps,
+                expert_labels=int((owner == Owner.EXPERT).sum()),
+                alone=bool((owner == Owner.LEARNER).all()),
+                save_s=(time.monotonic_ns() - self._ended_ns) / NS_PER_S,
+            )
+        )

@@ -1,0 +1,104 @@
+"""Where a run keeps its things: one folder with demonstrations, versions and sessions.
+
+<run>/configuration.json      what the run was started with
+<run>/demonstrations/         a data session: offline demonstrations
+<run>/bootstrap/              the state of an unfinished bootstrap
+<run>/versions/               published policies, which may act; 000000 is the bootstrapped one
+<run>/training/               the newest of them with what training needs to go on
+<run>/session/                a data session: online episodes
+<run>/evaluation/             a data session: rollouts without learning, in real time
+<run>/comparisons/            a data session for each two versions that were compared
+<run>/trainer.json            the trainer's last word; trainer.jsonl its figures, a line a round
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.files import read_json, write_json
+from data.session import Session
+from drift_robot import __version__
+from drift_robot.config import Config, config_to_dict
+from drift_robot.errors import UserError
+from drift_robot.versions import Versions
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places in a run's folder."""
+
+    path: Path
+
+    @property
+    def demonstrations(self) -> Path:
+        """The session of offline demonstrations."""
+        return self.path / "demonstrations"
+
+    @property
+    def bootstrap(self) -> Path:
+        """The state of an unfinished bootstrap."""
+        return self.path / "bootstrap"
+
+    @property
+    def training(self) -> Path:
+        """The newest versions with what training needs to go on."""
+        return self.path / "training"
+
+    @property
+    def session(self) -> Path:
+        """The session of online episodes."""
+        return self.path / "session"
+
+    @property
+    def evaluation(self) -> Path:
+        """The session of rollouts that were recorded in real time."""
+        return self.path / "evaluation"
+
+    @property
+    def comparisons(self) -> Path:
+        """The sessions of comparisons, a folder for each two versions."""
+        return self.path / "comparisons"
+
+    @property
+    def train_now(self) -> Path:
+        """A file that asks the trainer to offer what it has at the end of its present round; it takes it away."""
+        return self.path / "train_now"
+
+    @property
+    def trainer_status(self) -> Path:
+        """The trainer's last word."""
+        return self.path / "trainer.json"
+
+    @property
+    def trainer_figures(self) -> Path:
+        """The trainer's figures, one line of JSON a round."""
+        return self.path / "trainer.jsonl"
+
+    def versions(self) -> Versions:
+        """Return the published versions."""
+        return Versions(self.path / "versions")
+
+
+def open_session(folder: Path, config: Config) -> Session:
+    """Open a data session, or begin it. Raises UserError if it was recorded for another task."""
+    if not (folder / "session.json").exists():
+        return Session.create(folder, config.cell.task, config.operator, config_to_dict(config), __version__)
+    session = Session.open(folder)
+    if session.info.task != config.cell.task:
+        raise UserError(
+            f"{folder} holds episodes of task '{session.info.task}', but the configuration says '{config.cell.task}'; "
+            "choose another --out folder."
+        )
+    return session
+
+
+def claim(run: RunFolder, config: Config) -> None:
+    """Take a folder for a run, or go on in it if it was begun with the same configuration. Raises UserError else."""
+    path, content = run.path / "configuration.json", config_to_dict(config)
+    if path.exists():
+        if read_json(path) != content:
+            raise UserError(f"{run.path} was begun with another configuration or seed; choose another --out folder.")
+    elif run.path.exists() and any(run.path.iterdir()):
+        raise UserError(f"{run.path} is not empty and holds no run; choose another --out folder.")
+    else:
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)

@@ -1,0 +1,1 @@
+"""Devices, their drivers and doubles, and the simulated cell; nothing here knows of the application."""

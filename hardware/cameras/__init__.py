@@ -1,0 +1,1 @@
+"""Cameras behind one interface, their clocks and their health."""

@@ -1,0 +1,1 @@
+"""Grippers: drivers and the simulated gripper."""

@@ -1,0 +1,1 @@
+"""The diffusion policy, rank modulation and its schedules, samplers and checkpoints."""

@@ -1,0 +1,485 @@
+"""Rank modulation (DRIFT, arXiv 2502.03822): layers whose r leading singular directions are trained.
+
+Below its maximal rank a layer's weight, seen as a matrix W (m, n), is W = U diag(S) V^T + frozen, with U (m, r),
+S (r,) and V (n, r) trainable. The forward pass is one operation with the merged weight; the backward pass forms
+the factors' gradients without the weight's where that is cheaper. LoRA lives elsewhere.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.grad import conv1d_input, conv1d_weight
+
+from policies import moments
+from policies.errors import PolicyError
+from policies.moments import Factors
+
+# One flop of the factored gradient costs as much as this many of the dense one: its products are thinner.
+FACTORED_FLOP_COST = 1.5
+# From this many channels on, matrix products over unfolded windows beat the convolution library's weight gradient.
+UNFOLD_FROM_CHANNELS = 256
+
+PlainLayer = TypeVar("PlainLayer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d)
+
+
+class RankModulated(nn.Module):
+    """A layer with a trainable rank; at or above `max_rank` it is the plain layer and owns a plain `weight`.
+
+    Below, it owns `u`, `s`, `v` and the constant `frozen`, and `merged` caches their sum until a factor changes.
+    """
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+    u: nn.Parameter | None
+    s: nn.Parameter | None
+    v: nn.Parameter | None
+    frozen: Tensor | None
+    merged: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.shape = weight.shape
+        self.register_parameter("weight", cast(nn.Parameter, weight))
+        self.register_parameter("bias", cast("nn.Parameter | None", bias))
+        for name in ("u", "s", "v"):
+            self.register_parameter(name, None)
+        self.register_buffer("frozen", None)
+        self.register_buffer("merged", None, persistent=False)
+        self._merged_from: tuple[int, ...] | None = None
+
+    @property
+    def max_rank(self) -> int:
+        """The rank from which on the layer is dense: min(m, n)."""
+        return min(self.shape[0], self.shape[1:].numel())
+
+    @property
+    def rank(self) -> int:
+        """The trainable rank."""
+        return self.max_rank if self.s is None else len(self.s)
+
+    def factors(self) -> Factors | None:
+        """Return the trainable factors, or None at full rank."""
+        if self.u is None or self.s is None or self.v is None:
+            return None
+        return Factors(self.u, self.s, self.v)
+
+    def merged_weight(self) -> Tensor:
+        """Return the weight in use, in the plain layer's shape, without gradient; rebuilt only if a factor changed."""
+        factors = self.factors()
+        if factors is None or self.frozen is None or self.merged is None:
+            return cast(nn.Parameter, self.weight).detach()
+        versions = (factors.u._version, factors.s._version, factors.v._version, self.frozen._version)
+        if versions != self._merged_from:
+            with torch.no_grad():
+                torch.addmm(self.frozen, factors.u * factors.s, factors.v.T, out=self.merged.view(self.shape[0], -1))
+            self._merged_from = versions
+        return self.merged
+
+    @torch.no_grad()
+    def split(self, rank: int) -> None:
+        """Split the present weight anew at a trainable rank; the output stays the same."""
+        weight = self.merged_weight()
+        device, dtype = weight.device, weight.dtype
+        if rank >= self.max_rank:
+            if self.weight is None:
+                self.weight = nn.Parameter(weight.clone())
+                self.u = self.s = self.v = self.frozen = self.merged = None
+            return
+        matrix = weight.reshape(self.shape[0], -1).double()
+        u, s, vh = (part.to(dtype) for part in torch.linalg.svd(matrix, full_matrices=False))
+        u, s, v = u[:, :rank], s[:rank], vh[:rank].T
+        self.weight = None
+        self.u, self.s, self.v = (nn.Parameter(part.to(device).contiguous()) for part in (u, s, v))
+        self.frozen = (matrix - (u * s).double() @ v.T.double()).to(dtype)
+        self.merged = weight.clone()
+        self._merged_from = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer as the plain one would."""
+        factors = self.factors()
+        if factors is None:
+            return self.operate(x, cast(nn.Parameter, self.weight), self.bias)
+        weight = self.merged_weight()
+        if not torch.is_grad_enabled():
+            return self.operate(x, weight, self.bias)
+        y: Tensor = _Factored.apply(  # type: ignore[no-untyped-call]
+            x, factors.u, factors.s, factors.v, self.bias, weight, self
+        )
+        return y
+
+    def cheaper_factored(self, positions: int) -> bool:
+        """Whether forming the gradient from U^T g and V^T x costs less than forming the weight's and projecting it.
+
+        `positions` is the number P of columns of the signals, batch times length: 4 r P (m + n) flops against
+        2 m n P + 4 m n r.
+        """
+        m, n, r = self.shape[0], self.shape[1:].numel(), self.rank
+        return FACTORED_FLOP_COST * 4 * r * positions * (m + n) < 2 * m * n * positions + 4 * m * n * r
+
+    def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the plain operation with a weight."""
+        raise NotImplementedError
+
+    def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return R (m, P) and X (n, P), whose product R X^T is the gradient G of the weight's matrix."""
+        raise NotImplementedError
+
+    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+        """Return the gradient of the input."""
+        raise NotImplementedError
+
+    def bias_gradient(self, g: Tensor) -> Tensor:
+        """Return the gradient of the bias."""
+        raise NotImplementedError
+
+    def plain(self) -> nn.Module:
+        """Return the plain layer; called at full rank, it gets this layer's own parameters."""
+        raise NotImplementedError
+
+    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return G V (m, r) and G^T U (n, r), by way of V^T X and U^T R or by way of G, whichever is cheaper."""
+        rows, windows = self.signals(x, g)
+        if self.cheaper_factored(rows.shape[1]):
+            return rows @ (v.T @ windows).T, windows @ (u.T @ rows).T
+        gradient = rows @ windows.T
+        return gradient @ v, gradient.T @ u
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._merged_from = None  # version counters do not survive copying
+
+
+class ModulatedLinear(RankModulated):
+    """A linear layer; its matrix is its weight (out, in)."""
+
+    def __init__(self, plain: nn.Linear) -> None:
+        super().__init__(plain.weight, plain.bias)
+
+    def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return x W^T + b for x (..., in)."""
+        return F.linear(x, weight, bias)
+
+    def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return g and x, a column per position."""
+        return g.reshape(-1, g.shape[-1]).T, x.reshape(-1, x.shape[-1]).T
+
+    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+        """Return g W."""
+        return g @ weight
+
+    def bias_gradient(self, g: Tensor) -> Tensor:
+        """Return the sum of g over all positions."""
+        return g.reshape(-1, g.shape[-1]).sum(0)
+
+    def plain(self) -> nn.Module:
+        """Return a Linear."""
+        outputs, inputs = self.shape
+        return _with_parameters(nn.Linear(inputs, outputs, bias=self.bias is not None, device="meta"), self)
+
+
+class _Windowed(RankModulated):
+    """What both convolutions share: the windows of one signal meet the other signal position by position."""
+
+    def __init__(self, plain: nn.Conv1d | nn.ConvTranspose1d) -> None:
+        super().__init__(plain.weight, plain.bias)
+        self.stride, self.padding = plain.stride[0], int(plain.padding[0])
+
+    def bias_gradient(self, g: Tensor) -> Tensor:
+        """Return the sum of g over batch and length."""
+        return g.sum((0, 2))
+
+    def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the signal (B, m, L') seen by position and the signal (B, c, L) seen through windows."""
+        raise NotImplementedError
+
+    def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one signal and the windows of the other, unfolded, a column per position."""
+        rows, windowed = self.windowed_signals(x, g)
+        padded = F.pad(windowed, (self.padding, self.padding))
+        windows = padded.unfold(2, self.shape[2], self.stride).permute(1, 3, 0, 2)
+        return rows.transpose(0, 1).flatten(1), windows.reshape(self.shape[1:].numel(), -1)
+
+    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return G V and G^T U as the base class does; narrow layers take convolutions in place of the unfolding."""
+        if self.shape[0] >= UNFOLD_FROM_CHANNELS:
+            return super().projected_gradient(x, g, u, v)
+        rows, windowed = self.windowed_signals(x, g)
+        if not self.cheaper_factored(rows.shape[0] * rows.shape[2]):
+            gradient = self._correlate(rows, windowed)
+            return gradient @ v, gradient.T @ u
+        kernels = v.T.reshape(-1, *self.shape[1:])
+        projected = F.conv1d(windowed, kernels, None, self.stride, self.padding)
+        along_v = rows.transpose(0, 1).flatten(1) @ projected.transpose(0, 1).flatten(1).T
+        return along_v, self._correlate(u.T @ rows, windowed).T
+
+    def _correlate(self, rows: Tensor, windowed: Tensor) -> Tensor:
+        """Return rows (B, k, L') times the windows of the other signal, (k, n)."""
+        shape = (rows.shape[1], *self.shape[1:])
+        products: Tensor = conv1d_weight(  # type: ignore[no-untyped-call]
+            windowed, shape, rows, self.stride, self.padding
+        )
+        return products.flatten(1)
+
+
+class ModulatedConv1d(_Windowed):
+    """A 1-D convolution; its matrix is (out, in * kernel)."""
+
+    def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the convolution of x (B, in, L)."""
+        return F.conv1d(x, weight, bias, self.stride, self.padding)
+
+    def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return g by position and x through windows."""
+        return g, x
+
+    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+        """Return the transposed convolution of g (B, out, L')."""
+        gradient: Tensor = conv1d_input(  # type: ignore[no-untyped-call]
+            x.shape, weight, g, self.stride, self.padding
+        )
+        return gradient
+
+    def plain(self) -> nn.Module:
+        """Return a Conv1d."""
+        outputs, inputs, kernel = self.shape
+        has_bias = self.bias is not None
+        plain = nn.Conv1d(inputs, outputs, kernel, self.stride, self.padding, bias=has_bias, device="meta")
+        return _with_parameters(plain, self)
+
+
+class ModulatedConvTranspose1d(_Windowed):
+    """A transposed 1-D convolution; its matrix is (in, out * kernel): a convolution with input and output swapped."""
+
+    def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the transposed convolution of x (B, in, L)."""
+        return F.conv_transpose1d(x, weight, bias, self.stride, self.padding)
+
+    def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x by position and g through windows."""
+        return x, g
+
+    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+        """Return the convolution of g (B, out, L')."""
+        return F.conv1d(g, weight, None, self.stride, self.padding)
+
+    def plain(self) -> nn.Module:
+        """Return a ConvTranspose1d."""
+        inputs, outputs, kernel = self.shape
+        has_bias = self.bias is not None
+        plain = nn.ConvTranspose1d(inputs, outputs, kernel, self.stride, self.padding, bias=has_bias, device="meta")
+        return _with_parameters(plain, self)
+
+
+class _Factored(torch.autograd.Function):
+    """One operation with the merged weight whose backward pass ends in the factors."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        u: Tensor,
+        s: Tensor,
+        v: Tensor,
+        bias: Tensor | None,
+        weight: Tensor,
+        layer: RankModulated,
+    ) -> Tensor:
+        ctx.save_for_backward(x, u, s, v, weight)
+        ctx.layer = layer
+        return layer.operate(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, u, s, v, weight = ctx.saved_tensors
+        layer: RankModulated = ctx.layer
+        needs_x, _, _, _, needs_bias = ctx.needs_input_grad[:5]
+        along_v, along_u = layer.projected_gradient(x, g, u, v)
+        grad_x = layer.input_gradient(x, g, weight) if needs_x else None
+        grad_bias = layer.bias_gradient(g) if needs_bias else None
+        return grad_x, along_v * s, (u * along_v).sum(0), along_u * s, grad_bias, None, None
+
+
+def modulate(module: nn.Module, exclude: Iterable[str] = ()) -> list[str]:
+    """Replace every Conv1d, ConvTranspose1d and Linear below a module by its modulated form, at full rank.
+
+    Parameters stay the same objects under the same names, so an optimiser keeps working. Returns the names of the
+    layers replaced. `exclude` names layers to leave alone; a name that is no such layer is a PolicyError.
+    """
+    excluded = set(exclude)
+    found = {name: child for name, child in module.named_modules() if _modulated_form(child) is not None}
+    if unknown := excluded - found.keys():
+        raise PolicyError(f"rank modulation: no layer is called {sorted(unknown)}; layers are {sorted(found)}.")
+    chosen = [name for name in found if name not in excluded]
+    for name in chosen:
+        parent, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, _modulated_form(found[name]))
+    return chosen
+
+
+def demodulate(module: nn.Module) -> None:
+    """Replace every modulated layer below a module by the plain one: the inverse of `modulate`, at full rank."""
+    for name, layer in list(modulated_layers(module)):
+        layer.split(layer.max_rank)
+        parent, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, layer.plain())
+
+
+def full_rank(module: nn.Module) -> int:
+    """Return the rank from which on every modulated layer below a module is dense; 1 if there is none."""
+    return max((layer.max_rank for _, layer in modulated_layers(module)), default=1)
+
+
+def modulated_layers(module: nn.Module) -> Iterator[tuple[str, RankModulated]]:
+    """Yield the modulated layers below a module with their names."""
+    for name, child in module.named_modules():
+        if isinstance(child, RankModulated):
+            yield name, child
+
+
+def set_rank(module: nn.Module, optimizer: torch.optim.Optimizer | None, rank: int) -> None:
+    """Split every modulated layer anew at a trainable rank, and carry the optimiser's moments to the new basis.
+
+    Layers whose own maximum is smaller use it. The outputs stay the same. With an optimiser, the parameters that
+    it holds are exchanged in their groups.
+    """
+    if rank < 1:
+        raise PolicyError(f"rank modulation: the trainable rank must be at least 1, not {rank}.")
+    for _, layer in modulated_layers(module):
+        if layer.rank == layer.max_rank <= rank:
+            continue
+        before = [p for p in (layer.weight, layer.u, layer.s, layer.v) if p is not None]
+        old = layer.factors()
+        layer.split(rank)
+        if optimizer is not None:
+            after = [p for p in (layer.weight, layer.u, layer.s, layer.v) if p is not None]
+            _carry(optimizer, before, after, old, layer.factors())
+
+
+@torch.no_grad()
+def orthonormalise(module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+    """Make the factors of every modulated layer orthonormal again, by QR; its weight stays the same.
+
+    With U = Q_u R_u, V = Q_v R_v and the small SVD R_u diag(S) R_v^T = A diag(S') B^T, the factors become Q_u A, S' and
+    Q_v B. The optimiser's moments are carried to them.
+    """
+    for _, layer in modulated_layers(module):
+        factors = layer.factors()
+        if factors is None:
+            continue
+        (q_u, r_u), (q_v, r_v) = torch.linalg.qr(factors.u), torch.linalg.qr(factors.v)
+        a, s, bh = torch.linalg.svd(r_u * factors.s @ r_v.T)
+        old = Factors(factors.u.clone(), factors.s.clone(), factors.v.clone())
+        new = Factors(q_u @ a, s, q_v @ bh.T)
+        parameters = [cast(nn.Parameter, p) for p in (factors.u, factors.s, factors.v)]
+        for parameter, value in zip(parameters, (new.u, new.s, new.v), strict=True):
+            parameter.copy_(value)
+        if optimizer is not None:
+            _carry(optimizer, parameters, parameters, old, new)
+
+
+class Merging(Protocol):
+    """A layer in place of a plain one, that knows the plain one's weight and bias."""
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias."""
+        ...
+
+    def merged_weight(self) -> Tensor:
+        """Return the weight with the same function, in the plain layer's shape, without gradient."""
+        ...
+
+
+def merged_parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter, without gradient, under its plain name: layers with factors give their merged weight."""
+    layers = _merging_layers(module)
+    inside = _inside(layers)
+    merged = {name: p.detach() for name, p in module.named_parameters() if not name.startswith(inside)}
+    for name, layer in layers.items():
+        merged[f"{name}.weight"] = layer.merged_weight()
+        if layer.bias is not None:
+            merged[f"{name}.bias"] = layer.bias.detach()
+    return merged
+
+
+def merged_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of the plain network with the same function: merged parameters and the buffers."""
+    inside = _inside(_merging_layers(module))
+    state = {name: value.detach() for name, value in module.state_dict().items() if not name.startswith(inside)}
+    return state | merged_parameters(module)
+
+
+def _merging_layers(module: nn.Module) -> dict[str, Merging]:
+    return {name: cast(Merging, child) for name, child in module.named_modules() if hasattr(child, "merged_weight")}
+
+
+def _inside(layers: Iterable[str]) -> tuple[str, ...]:
+    """Return how the names of all that belongs to these layers begin."""
+    return tuple(f"{name}." for name in layers)
+
+
+def _with_parameters(plain: PlainLayer, layer: RankModulated) -> PlainLayer:
+    """Give a plain layer the weight and bias of a modulated one at full rank."""
+    plain.weight = cast(nn.Parameter, layer.weight)
+    plain.bias = cast(nn.Parameter, layer.bias)
+    return plain
+
+
+def _modulated_form(module: nn.Module) -> RankModulated | None:
+    if isinstance(module, nn.Linear):
+        return ModulatedLinear(module)
+    if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+        plain = module.groups == 1 and module.dilation == (1,) and module.output_padding == (0,)
+        if not plain or module.padding_mode != "zeros":
+            raise PolicyError("rank modulation: convolutions with groups, dilation or odd padding are not supported.")
+        return ModulatedConv1d(module) if isinstance(module, nn.Conv1d) else ModulatedConvTranspose1d(module)
+    return None
+
+
+def _carry(
+    optimizer: torch.optim.Optimizer,
+    before: list[nn.Parameter],
+    after: list[nn.Parameter],
+    old: Factors | None,
+    new: Factors | None,
+) -> None:
+    """Exchange a layer's parameters in the optimiser and give the new ones the old ones' moments."""
+    for group in optimizer.param_groups:
+        at = next((i for i, p in enumerate(group["params"]) if p is before[0]), None)
+        if at is not None:
+            group["params"][at : at + len(before)] = after
+    states = [optimizer.state.pop(parameter, {}) for parameter in before]
+    if not all("exp_avg" in state for state in states):
+        return
+    means = _convert("exp_avg", states, old, new)
+    squares = _convert("exp_avg_sq", states, old, new)
+    for parameter, mean, square in zip(after, means, squares, strict=True):
+        optimizer.state[parameter] = {
+            "step": states[0]["step"].clone(),
+            "exp_avg": mean.reshape(parameter.shape).contiguous(),
+            "exp_avg_sq": square.reshape(parameter.shape).contiguous(),
+        }
+
+
+@torch.no_grad()
+def _convert(key: str, states: list[dict[str, Tensor]], old: Factors | None, new: Factors | None) -> list[Tensor]:
+    """Return the moments called `key` of the new parameters from the states of the old ones."""
+    is_mean = key == "exp_avg"
+    if old is None and new is not None:
+        moment = states[0][key].flatten(1)
+        to_factors = moments.mean_to_factors if is_mean else moments.square_to_factors
+        converted = to_factors(moment, new)
+    elif old is not None and new is not None:
+        between = moments.mean_between_factors if is_mean else moments.square_between_factors
+        converted = between(Factors(*(state[key] for state in states)), old, new)
+    elif old is not None:
+        to_weight = moments.mean_to_weight if is_mean else moments.square_to_weight
+        return [to_weight(Factors(*(state[key] for state in states)), old)]
+    else:
+        return [states[0][key]]
+    return [converted.u, converted.s, converted.v]

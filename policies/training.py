@@ -1,0 +1,71 @@
+"""A policy in training: the modulated policy, its optimiser and the average of its merged weights, kept in step.
+
+The loop, its data and its decisions are the application's; here is only what must change together.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from policies.average import WeightAverage
+from policies.forms import set_form
+from policies.methods import MODULATED, Phase
+from policies.optimizer import OptimizerConfig, make_optimizer
+from policies.policy import DiffusionPolicy
+from policies.rank import full_rank, modulate, orthonormalise
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """What training changes; `excluded` names the backbone's layers that are always dense."""
+
+    policy: DiffusionPolicy
+    optimizer: torch.optim.AdamW
+    optimizer_config: OptimizerConfig
+    average: WeightAverage
+    rank: int
+    excluded: tuple[str, ...]
+    phase: Phase = MODULATED
+
+    @staticmethod
+    def create(
+        policy: DiffusionPolicy, config: OptimizerConfig, decay: float = 0.995, excluded: Iterable[str] = ()
+    ) -> "TrainingState":
+        """Start training a plain policy, at full rank; the policy's backbone is modulated in place."""
+        excluded = tuple(excluded)
+        modulate(policy.backbone, excluded)
+        rank = full_rank(policy.backbone)
+        return TrainingState(
+            policy, make_optimizer(policy, config), config, WeightAverage(policy, decay), rank, excluded
+        )
+
+    def enter(self, phase: Phase, rank: int) -> None:
+        """Train from here on as a phase of a method says, at a rank; see `forms.set_form` for what carries over."""
+        if (phase.form, rank) != (self.phase.form, self.rank):
+            self.rank = set_form(self.policy.backbone, self.optimizer, phase.form, rank, self.excluded)
+        self.phase = phase
+
+    def set_rank(self, rank: int) -> None:
+        """Change the trainable rank of the backbone, within the present phase."""
+        self.enter(self.phase, rank)
+
+    def update(self, loss: Tensor) -> None:
+        """Back-propagate a scalar loss, clip, step the optimiser, and take the new weights into the average."""
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.optimizer_config.gradient_norm)
+        self.optimizer.step()
+        if self.phase.orthonormal:
+            orthonormalise(self.policy.backbone, self.optimizer)
+        self.average.update(self.policy)
+
+    def acting_weights(self) -> dict[str, Tensor]:
+        """Return the plain state dict that acts: the averaged merged weights and the normalisers."""
+        return self.average.state_dict(self.policy)
+
+    def trainable_parameters(self) -> int:
+        """Return how many numbers the optimiser holds."""
+        return sum(parameter.numel() for group in self.optimizer.param_groups for parameter in group["params"])

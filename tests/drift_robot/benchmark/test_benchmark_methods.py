@@ -1,0 +1,130 @@
+"""The comparison of methods: which runs there are, that they are done once, and what the report says of them."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+from tiny_run import TINY, TINY_YAML, cli, finished
+
+from drift_robot.benchmark.methods import Result, method_jobs, method_rows, run_config
+from drift_robot.benchmark.methods_command import CONFIG
+from drift_robot.benchmark.methods_report import mean_over_seeds, print_tables, write_report
+from drift_robot.config import load_config
+from drift_robot.errors import UserError
+from drift_robot.report import EpisodeFigures
+from policies.methods import METHODS
+
+
+def result(row: str, seed: int, successes: int, online: int = 90, task: str = "lift") -> Result:
+    episodes = [EpisodeFigures(i, 0, True, i > 0, 50, 10 if i == 0 else 0) for i in range(3)] if online else []
+    return Result(
+        task=task, row=row, method="HG", seed=seed, successes_offline=5, successes=successes, evaluated=20,
+        duration_s=6.0, duration_std_s=1.0, demonstrations=4, labels_offline=200, labels_online=10 if online else 0,
+        updates_offline=60, updates_online=online, training_seconds_offline=36.0, training_seconds_online=0.0,
+        batch_seconds_offline=0.03, batch_seconds_online=0.02, ranks=[4], losses_offline=[1.0, 0.5],
+        losses_online=[0.4] if online else [], versions_swapped=1, episodes=episodes, said=[],
+    )  # fmt: skip
+
+
+def test_rows_are_methods_then_schedules_then_final_ranks_each_in_a_folder_of_its_own() -> None:
+    rows = method_rows(TINY, ["bc", "D(RR)", "QLoRA"], ["linear", "sigmoid:0.1"], [2])
+    assert [row.name for row in rows] == ["BC", "D(RR)", "QLoRA", "D(RR) linear", "D(RR) sigmoid 0.1", "D(RR) r_min 2"]
+    assert (rows[3].rank.kind, rows[4].rank.steepness, rows[5].rank.r_min) == ("linear", 0.1, 2)
+    folders = [row.folder for row in method_rows(TINY, list(METHODS), ["linear", "sigmoid:0.1"], [2])]
+    assert len(set(folders)) == len(folders)
+    assert all(folder.replace("-", "").replace(".", "").replace("_", "").isalnum() for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("methods", "schedules", "r_mins", "message"),
+    [
+        (["DRIFT"], [], [], "--methods: 'DRIFT' should be one of BC, HG"),
+        ([], ["steep"], [], "--schedules: 'steep' should be linear"),
+        ([], ["sigmoid:x"], [], "--schedules: 'sigmoid:x' should be"),
+        ([], [], [1000], "--r-min: 1000 should be between 1 and 'rank.r_max'"),
+    ],
+)
+def test_a_row_that_there_is_not_is_one_sentence(
+    methods: list[str], schedules: list[str], r_mins: list[int], message: str
+) -> None:
+    with pytest.raises(UserError, match="^" + message.replace("(", r"\(")):
+        method_rows(TINY, methods, schedules, r_mins)
+
+
+def test_a_method_without_an_online_phase_has_the_others_episodes_and_batches() -> None:
+    rows = {row.name: row for row in method_rows(TINY, list(METHODS))}
+    bc, hg = (run_config(TINY, "stacking", rows[name], 7) for name in ("BC", "HG"))
+    assert bc.collect.episodes == hg.collect.episodes + hg.adapt.episodes
+    batches = {c.method: c.bootstrap.epochs * c.bootstrap.batches_per_epoch for c in (bc, hg)}
+    assert batches["BC"] == batches["HG"] + hg.adapt.episodes * hg.adapt.batches_per_round
+    assert {(c.cell.task, c.seed) for c in (bc, hg)} == {("stacking", 7)}
+
+
+def test_runs_are_ordered_so_that_each_seed_is_whole_before_the_next() -> None:
+    jobs = method_jobs(TINY, ["lift", "stacking"], method_rows(TINY, ["BC", "HG"]), [0, 1], Path("out"))
+    assert [job.seed for job in jobs] == [0] * 4 + [1] * 4
+    assert len({job.path for job in jobs}) == 8
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    mean = mean_over_seeds([1.0, 2.0, 3.0, None])
+    assert mean.value == 2.0
+    assert mean.half == pytest.approx(4.302652729911275 / math.sqrt(3))
+    assert mean.text(1, low=0.0) == "2.0 [0.0, 4.5]"
+    assert mean_over_seeds([2.0]).text(1) == "2.0"
+    assert mean_over_seeds([]).text(1) == "nan"
+
+
+def test_the_report_has_a_row_a_method_and_all_raw_figures(tmp_path: Path) -> None:
+    results = [
+        result("HG", 0, 10),
+        result("HG", 1, 14),
+        result("BC", 0, 8, online=0),
+        result("HG", 0, 3, task="stacking"),
+    ]
+    write_report(results, tmp_path)
+    table = (tmp_path / "table.md").read_text()
+    assert "| HG | 2 | 0.25 [0.25, 0.25] | 0.60 [0.00, 1.00] |" in table
+    assert "| BC | 1 | 0.25 | 0.40 | 6.0 ± 1.0 | 200 | 0.010 | 30.0 | - | 30.0 |" in table
+    assert "24.0" in table
+    assert "### stacking" in table
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 4
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    print_tables(results, Console(file=(tmp_path / "screen").open("w"), width=200))
+
+
+def test_its_configuration_is_valid_and_visits_a_step_that_dsr_trains() -> None:
+    config = load_config(CONFIG)
+    share = 0.1 * config.policy.train_timesteps
+    assert config.policy.train_timesteps / config.policy.sample_steps - 1 < share
+
+
+@pytest.mark.slow
+def test_it_runs_every_kind_of_method_once_and_a_second_call_only_reports(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY_YAML)
+    out = tmp_path / "out"
+    command = ("benchmark", "methods", "--methods", "BC,D(LR)", "--config", config, "--out", out)
+    code, output, errors = finished(cli(*command))
+    assert code == 0, errors
+    assert "D(LR)" in output
+    paths = sorted(out.glob("lift/*/seed-0/result.json"))
+    assert [path.parts[-3] for path in paths] == ["BC", "D-LR"]
+    bc, dlr = (json.loads(path.read_text()) for path in paths)
+    assert bc["demonstrations"] == TINY.collect.episodes + TINY.adapt.episodes
+    assert (bc["updates_online"], bc["labels_online"]) == (0, 0)
+    assert dlr["updates_online"] == TINY.adapt.episodes * TINY.adapt.batches_per_round
+    assert dlr["labels_online"] == sum(episode["expert_labels"] for episode in dlr["episodes"])
+    before = [path.stat().st_mtime_ns for path in paths]
+    code, output, errors = finished(cli(*command))
+    assert code == 0, errors
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    changed = yaml.safe_load(TINY_YAML)
+    changed["adapt"]["learning_rate"] = 0.002
+    config.write_text(yaml.safe_dump(changed))
+    code, _, errors = finished(cli(*command))
+    assert code == 2
+    assert "was begun with another configuration" in errors

@@ -1,0 +1,163 @@
+"""`drift-robot calibrate` as its user meets it, and what sessions demand of calibrations."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pygame
+import pytest
+from tiny_run import TINY, silently
+
+from calibration.config import CalibrationConfig
+from calibration.files import Calibration, Kind, lens_entry, pose_entry, write_calibration
+from calibration.guide import Answer, Guide
+from calibration.simulated_rig import SimulatedRig
+from data.episode import Episode
+from drift_robot.calibrate.enforcement import calibration_record
+from drift_robot.calibrate.window import GuideWindow
+from drift_robot.cli import main
+from drift_robot.collect import collect
+from drift_robot.config import Config, Picture, load_config
+from drift_robot.errors import UserError
+from drift_robot.run_folder import RunFolder
+from hardware.arms.limits import ArmLimits
+from hardware.board import BoardConfig
+from hardware.poses import Pose
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    terminated = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["drift-robot", "calibrate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, terminated)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "cell.yaml"
+    path.write_text(f"cell: {{cameras: {{wrist: {{}}}}}}\ncalibration: {{folder: {tmp_path / 'calibrations'}}}\n")
+    return path
+
+
+def calibrated(path: Path, moved_m: float = 0.0) -> None:
+    """Write calibrations with the truth of the simulated cell, or off by so much."""
+    settings = load_config(path)
+    cell = SimulatedRig("wrist", BoardConfig(), ArmLimits(), True, seed=settings.seed, jumps=True)
+    camera, folder = cell.true_link_from_camera(), Path(settings.calibration.folder)
+    values = {"lens": lens_entry(cell.true_lens()), "lens_std_px": [1.0, 1.0, 1.0, 1.0]}
+    lens = Calibration(Kind.INTRINSICS, "wrist", values, {"rms_px": 0.1})
+    write_calibration(folder, lens)
+    hand_eye = {
+        "tcp_from_camera": pose_entry(Pose(camera.position + moved_m, camera.rotation)),
+        "base_from_board": pose_entry(cell.true_base_from_board()),
+        "base_from_tcp_at_check": pose_entry(cell.arm().base_from_tcp),
+        "lens": lens_entry(cell.true_lens()),
+        "intrinsics": lens.hash,
+    }
+    write_calibration(folder, Calibration(Kind.HAND_EYE, "wrist", hand_eye, {"rms_px": 0.2}))
+
+
+def test_help_names_every_step(run_cli: Run) -> None:
+    code, output, _ = run_cli("--help")
+    assert code == 0
+    assert all(step in output for step in ("board", "intrinsics", "hand-eye", "check"))
+    for step in ("board", "intrinsics", "hand-eye", "check"):
+        assert run_cli(step, "--help")[0] == 0
+
+
+def test_the_board_is_written_and_its_size_said(run_cli: Run, config: Path, tmp_path: Path) -> None:
+    code, output, _ = run_cli("board", config, "--out", tmp_path / "board.pdf")
+    assert code == 0
+    assert "252 x 180 mm" in output
+    assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("hand-eye", "CONFIG", "--unattended"), "Camera wrist has no intrinsics calibration"),
+        (("check", "CONFIG", "--unattended"), "Camera wrist has no hand-eye calibration"),
+        (("intrinsics", "CONFIG", "--camera", "top"), "no camera 'top'; choose one of wrist"),
+        (("intrinsics", "CONFIG", "--by-hand", "--unattended"), "leave out --by-hand"),
+        (("board", "CONFIG", "--out", "board.doc"), "should end in .pdf or .png"),
+    ],
+)
+def test_mistakes_are_one_sentence(run_cli: Run, config: Path, arguments: tuple[str, ...], words: str) -> None:
+    code, _, errors = run_cli(*(config if argument == "CONFIG" else argument for argument in arguments))
+    assert code == 2
+    assert words in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_check_says_in_place_or_moved_by_its_exit_code(run_cli: Run, config: Path, tmp_path: Path) -> None:
+    calibrated(config)
+    code, output, _ = run_cli("check", config, "--unattended")
+    assert (code, "is in place" in output) == (0, True)
+    assert (tmp_path / "calibrations" / "wrist.check.png").exists()
+    calibrated(config, moved_m=0.01)
+    code, output, _ = run_cli("check", config, "--unattended")
+    assert (code, "has been moved" in output) == (1, True)
+
+
+def demanding(folder: Path, **changes: object) -> Config:
+    cell = replace(TINY.cell, cameras={"wrist": Picture(16, 16)})
+    return replace(TINY, cell=cell, calibration=CalibrationConfig(folder=str(folder), enforce=True, **changes))  # type: ignore[arg-type]
+
+
+def test_recording_refuses_where_demanded_and_says_how_to_go_on_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no intrinsics calibration of camera wrist.*--uncalibrated"):
+        collect(demanding(tmp_path / "none"), RunFolder(tmp_path / "run"), silently)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_override_goes_on_and_is_noted_with_its_reason(tmp_path: Path) -> None:
+    said: list[str] = []
+    record = calibration_record(demanding(tmp_path, override="only a test"), "adapt", said.append)["calibration"]
+    assert record["override"] == "only a test"
+    assert "There is no intrinsics calibration" in record["shortcoming"]
+    assert "only a test" in said[0]
+
+
+def test_measuring_is_never_refused(tmp_path: Path) -> None:
+    assert "shortcoming" in calibration_record(demanding(tmp_path), "evaluate")["calibration"]
+
+
+def test_nothing_is_demanded_or_noted_without_being_asked_for(tmp_path: Path) -> None:
+    assert calibration_record(replace(TINY, calibration=CalibrationConfig(folder=str(tmp_path))), "collect") == {}
+
+
+def test_episodes_note_the_hashes_of_their_calibrations(config: Path, tmp_path: Path) -> None:
+    calibrated(config)
+    settings = replace(TINY, calibration=load_config(config).calibration, collect=replace(TINY.collect, episodes=1))
+    collect(settings, RunFolder(tmp_path / "run"), silently)
+    (episode,) = (tmp_path / "run" / "demonstrations" / "episodes").glob("*.zarr")
+    noted = Episode.open(episode).attributes["calibration"]["hashes"]
+    assert set(noted) == {"wrist hand_eye", "wrist intrinsics"}
+    assert all(value.startswith("sha256:") for value in noted.values())
+    json.dumps(noted)
+
+
+def test_the_window_shows_a_guide_and_hears_only_what_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "SDL_VIDEODRIVER", "dummy")
+    guide = Guide("Title", "Do this", score=0.7, missing=("a view from the left",), offers=((Answer.GO, "go"),))
+    with GuideWindow((640, 360)) as window:
+        assert window.show(guide) is None
+        for key, expected in ((pygame.K_s, None), (pygame.K_SPACE, Answer.GO), (pygame.K_ESCAPE, Answer.STOP)):
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+            assert window.show(guide) is expected
+        pygame.event.post(pygame.event.Event(pygame.QUIT))
+        assert window.show(guide) is Answer.STOP

@@ -1,0 +1,170 @@
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from realtime_bench import LAYOUT, a_step, life_of, of_kind
+
+from data.episode import Episode
+from data.schema import Outcome, Owner
+from data.session import Session
+from data.verify import State, verify
+from drift_robot.realtime import records
+from drift_robot.realtime.lines import Lines
+from drift_robot.realtime.messages import EpisodeSaved, Listener, Said
+from drift_robot.realtime.recorder_process import Recorder, RecorderSetup
+from hardware.rings import RingWriter
+
+ALL_KEPT, FAILURES_BINNED = True, False
+
+
+class Bench:
+    """A recorder, with the test in the place of control and arm."""
+
+    def __init__(self, lines: Lines, folder: Path) -> None:
+        self.lines = lines
+        self.session = Session.create(folder, "lift")
+        self.control, self.arm = RingWriter(lines.recording), RingWriter(lines.arm)
+        self.answers = Listener(lines.words["recorder"], True)
+
+    def recorder(self, first: bool = True, keep_failures: bool = ALL_KEPT) -> Recorder:
+        setup = RecorderSetup(self.session.folder, LAYOUT, keep_failures)
+        return Recorder(setup, life_of("recorder", self.lines, first))
+
+    def begin(self, steps: int, owner: Owner = Owner.LEARNER) -> None:
+        self.control.write({"order": records.BEGIN, "attributes": b'{"scene_seed": 42}'})
+        for number in range(steps):
+            self.control.write({"order": records.STEP, **a_step(number, owner).row()})
+
+    def end(self, outcome: Outcome) -> None:
+        ended_ns = time.monotonic_ns()
+        self.control.write({"order": records.END, "time_ns": ended_ns, "outcome": outcome.value.encode()})
+
+    def saved(self) -> list[EpisodeSaved]:
+        """Return the answers, without how long it took."""
+        return [replace(saved, save_s=0.0) for saved in of_kind(self.answers.hear(), EpisodeSaved)]  # type: ignore[type-var]
+
+
+@pytest.fixture
+def bench(lines: Lines, tmp_path: Path) -> Bench:
+    return Bench(lines, tmp_path / "session")
+
+
+def test_an_episode_is_whole_on_disk_before_the_recorder_answers(bench: Bench) -> None:
+    recorder = bench.recorder()
+    bench.begin(7, Owner.EXPERT)
+    recorder.drain()
+    assert bench.saved() == []
+    for number in range(30):
+        bench.arm.write({"capture_ns": number, "authority": 2})
+    recorder.drain()
+    bench.end(Outcome.SUCCESS)
+    recorder.drain()
+    assert bench.saved() == [EpisodeSaved(0, Outcome.SUCCESS, 1, 3, 7, 7, False)]
+    episode = Episode.open(bench.session.episodes()[0])
+    assert (episode.steps, episode.arm_samples, episode.outcome) == (7, 30, Outcome.SUCCESS)
+    assert episode.attributes["scene_seed"] == 42
+    assert np.array_equal(episode.column("action.executed")[4], a_step(4).action_executed)
+    assert np.array_equal(episode.column("observation.images.front")[4], a_step(4).images["front"])
+    assert all(finding.good for finding in verify(bench.session.folder))
+
+
+def test_the_steps_in_which_the_alarm_was_raised_are_noted_with_the_episode(bench: Bench) -> None:
+    recorder = bench.recorder()
+    bench.begin(3)
+    bench.control.write({"order": records.ALARM})
+    bench.control.write({"order": records.STEP, **replace(a_step(3), alarm=1.5).row()})
+    bench.end(Outcome.SUCCESS)
+    bench.begin(2)
+    bench.end(Outcome.SUCCESS)
+    recorder.drain()
+    alarmed, calm = map(Episode.open, bench.session.episodes())
+    assert (alarmed.attributes["alarms"], calm.attributes["alarms"]) == ([3], [])
+    assert alarmed.column("alarm")[3] == 1.5
+    assert np.isnan(alarmed.column("alarm")[:3]).all()
+
+
+@pytest.mark.parametrize(("outcome", "keep"), [(Outcome.DISCARDED, ALL_KEPT), (Outcome.FAILURE, FAILURES_BINNED)])
+def test_a_discarded_episode_and_a_failed_demonstration_go_to_the_bin(
+    bench: Bench, outcome: Outcome, keep: bool
+) -> None:
+    recorder = bench.recorder(keep_failures=keep)
+    bench.begin(3)
+    bench.end(outcome)
+    recorder.drain()
+    assert bench.saved() == [EpisodeSaved(None, outcome, 0)]
+    assert (len(bench.session.episodes()), len(bench.session.binned_episodes())) == (0, 1)
+
+
+def test_a_failed_episode_of_a_learner_is_kept(bench: Bench) -> None:
+    recorder = bench.recorder()
+    bench.begin(3)
+    bench.end(Outcome.FAILURE)
+    recorder.drain()
+    assert bench.saved() == [EpisodeSaved(0, Outcome.FAILURE, 1, 3, 3, 0, True)]
+
+
+def test_an_episode_that_is_open_at_the_end_stays_and_verify_names_it(bench: Bench) -> None:
+    recorder = bench.recorder()
+    bench.begin(5)
+    recorder.drain()
+    recorder.break_off()
+    findings = verify(bench.session.folder)
+    assert [finding.state for finding in findings] == [State.PARTIAL]
+    assert "000000.zarr.partial was interrupted; good steps: 5" in findings[0].text
+
+
+def test_a_broken_off_episode_is_answered_and_the_next_one_recorded(bench: Bench) -> None:
+    recorder = bench.recorder()
+    bench.begin(5)
+    bench.control.write({"order": records.BREAK_OFF})
+    bench.begin(4)
+    bench.end(Outcome.SUCCESS)
+    recorder.drain()
+    assert [saved.index for saved in bench.saved()] == [None, 1]
+    assert [path.name for path in bench.session.partial_episodes()] == ["000000.zarr.partial"]
+
+
+def test_a_recorder_in_the_place_of_a_dead_one_ignores_the_rest_and_answers_the_end(bench: Bench) -> None:
+    dead = bench.recorder()
+    bench.begin(5)
+    dead.drain()
+    recorder = bench.recorder(first=False)
+    bench.control.write({"order": records.STEP, **a_step().row()})
+    bench.end(Outcome.DISCARDED)
+    recorder.drain()
+    assert bench.saved() == [EpisodeSaved(None, Outcome.DISCARDED, 0)]
+    assert bench.session.episodes() == []
+
+
+def test_an_end_that_a_dead_recorder_left_unanswered_is_answered_by_the_next(bench: Bench) -> None:
+    bench.begin(5)
+    bench.end(Outcome.SUCCESS)
+    bench.recorder(first=False)
+    assert bench.saved() == [EpisodeSaved(None, Outcome.UNKNOWN, 0)]
+
+
+def test_lost_steps_are_noticed_and_their_episode_is_not_used(bench: Bench) -> None:
+    recorder = bench.recorder()
+    bench.begin(5)
+    recorder.drain()
+    for number in range(100):
+        bench.control.write({"order": records.STEP, **a_step(number).row()})
+    bench.end(Outcome.SUCCESS)
+    recorder.drain()
+    heard = bench.answers.hear()
+    assert any("steps are lost" in said.sentence for said in of_kind(heard, Said))  # type: ignore[attr-defined]
+    assert of_kind(heard, EpisodeSaved) == [EpisodeSaved(None, Outcome.SUCCESS, 0)]
+
+
+@pytest.mark.parametrize("episodes", [0, 1])
+def test_dropping_the_last_episode_moves_it_to_the_bin_if_there_is_one(bench: Bench, episodes: int) -> None:
+    recorder = bench.recorder()
+    for _ in range(episodes):
+        bench.begin(3)
+        bench.end(Outcome.SUCCESS)
+    bench.control.write({"order": records.DROP_LAST})
+    recorder.drain()
+    assert len(bench.session.binned_episodes()) == episodes
+    assert bench.session.episodes() == []

@@ -1,0 +1,118 @@
+"""The offline phase: the rank follows the schedule, and an interruption changes nothing."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import TINY, silently
+
+from data.windows import Source
+from drift_robot.bootstrap import bootstrap, bootstrap_figures, load_demonstrations, train_longer
+from drift_robot.errors import UserError
+from drift_robot.run_folder import RunFolder
+from drift_robot.training import ALARM_BATCH, ALARM_BATCHES
+from policies.checkpoint import load_manifest, load_policy, load_training
+from policies.schedules import RankSchedule
+
+
+class StopError(Exception):
+    """The operator interrupts."""
+
+
+def stop_in(epoch: int):  # type: ignore[no-untyped-def]
+    """Return a progress report that interrupts in an epoch, counted from 1."""
+
+    def progress(done: int, total: int, words: str) -> None:
+        if words.startswith(f"epoch {epoch}/"):
+            raise StopError
+
+    return progress
+
+
+@pytest.fixture
+def fresh(demonstrated: RunFolder, tmp_path: Path) -> RunFolder:
+    shutil.copytree(demonstrated.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def weights(run: RunFolder, version: int = 0) -> dict[str, torch.Tensor]:
+    return load_policy(run.versions().path(version))[0].state_dict()
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_rank_follows_the_schedule_and_ends_at_r_min(bootstrapped: RunFolder) -> None:
+    figures = bootstrap_figures(bootstrapped.versions().path(0))
+    schedule, epochs = RankSchedule(TINY.rank), TINY.bootstrap.epochs
+    assert figures.ranks == [schedule.rank(epoch, epochs) for epoch in range(1, epochs + 1)]
+    assert figures.ranks[-1] == TINY.rank.r_min < figures.ranks[0]
+    assert figures.updates == epochs * TINY.bootstrap.batches_per_epoch
+    assert figures.demonstrations == TINY.collect.episodes
+
+
+def test_version_0_can_act_and_its_training_state_can_go_on(bootstrapped: RunFolder) -> None:
+    manifest = load_manifest(bootstrapped.versions().path(0))
+    assert (manifest.version, manifest.parent, manifest.rank) == (0, None, TINY.rank.r_min)
+    assert manifest.training is None
+    state, _ = load_training(bootstrapped.training / "000000")
+    assert same(state.acting_weights(), weights(bootstrapped))
+
+
+def test_version_0_has_an_alarm_of_its_own_found_at_the_demonstrations(bootstrapped: RunFolder) -> None:
+    alarm = load_manifest(bootstrapped.versions().path(0)).alarm
+    assert alarm is not None
+    buffer = load_demonstrations(TINY, bootstrapped.demonstrations)
+    pairs = len(buffer.pairs(Source.DEMONSTRATION, TINY.policy.action_horizon))
+    assert (alarm.quantile, alarm.windows) == (TINY.alarm.quantile, min(pairs, ALARM_BATCHES * ALARM_BATCH))
+    assert alarm.threshold > 0
+
+
+def test_an_interrupted_bootstrap_gives_the_weights_of_an_uninterrupted_one(
+    fresh: RunFolder, bootstrapped: RunFolder
+) -> None:
+    for epoch in (2, 4):
+        with pytest.raises(StopError):
+            bootstrap(TINY, fresh, stop_in(epoch))
+    assert fresh.versions().published() == []
+    figures = bootstrap(TINY, fresh, silently)
+    assert same(weights(fresh), weights(bootstrapped))
+    assert figures.ranks == bootstrap_figures(bootstrapped.versions().path(0)).ranks
+    assert list(fresh.bootstrap.glob("[0-9]*")) == []
+
+
+def test_a_bootstrap_killed_just_before_it_publishes_goes_on(fresh: RunFolder, bootstrapped: RunFolder) -> None:
+    shutil.copytree(bootstrapped.training, fresh.training)
+    bootstrap(TINY, fresh, silently)
+    assert same(weights(fresh), weights(bootstrapped))
+
+
+def test_a_finished_bootstrap_is_not_repeated(bootstrapped: RunFolder) -> None:
+    def progress(done: int, total: int, words: str) -> None:
+        raise AssertionError("it trains again")
+
+    before = weights(bootstrapped)
+    bootstrap(TINY, bootstrapped, progress)
+    assert same(weights(bootstrapped), before)
+
+
+def test_without_demonstrations_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run 'drift-robot collect' first"):
+        bootstrap(TINY, RunFolder(tmp_path), silently)
+
+
+def test_autonomous_windows_are_there_only_if_they_are_asked_for(demonstrated: RunFolder) -> None:
+    asked = replace(TINY, adapt=replace(TINY.adapt, autonomous_share=0.2))
+    rules = [load_demonstrations(config, demonstrated.demonstrations)._rules.autonomous for config in (TINY, asked)]
+    assert rules == [False, True]
+
+
+def test_the_control_trains_on_from_version_0_and_publishes_nothing(run: RunFolder) -> None:
+    folder = train_longer(TINY, run, 5, silently)
+    longer, manifest = load_policy(folder)
+    assert manifest.rank == TINY.rank.r_min
+    assert not same(longer.state_dict(), weights(run))
+    assert run.versions().published() == [0]
