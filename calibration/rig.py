@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.lag import Signal
+from calibration.sway import SWAY_S, sway_path
 from hardware.arms.controller import ArmController, Authority, Start
 from hardware.arms.limits import ArmLimits
 from hardware.cameras.lens import Lens
-from hardware.clock import Clock
-from hardware.interfaces import Arm, ArmState, Frame
+from hardware.clock import NS_PER_S, Clock
+from hardware.errors import DeviceError
+from hardware.interfaces import Arm, ArmState, Frame, Gripper
 from hardware.poses import Pose
 
 SLOW_M_S, SLOW_RAD_S = 0.10, 0.4
@@ -80,17 +86,94 @@ class Rig(Protocol):
         ...
 
 
-class SlowArm:
-    """Drives an `Arm` from pose to pose, in somebody's servo loop: the session's controller at a slow pace."""
+class TimingRig(Protocol):
+    """What a measurement of latencies uses of a cell. Any method may raise DeviceError. `turn` has to be called often.
 
-    def __init__(self, arm: Arm, limits: ArmLimits, clock: Clock) -> None:
+    Times are the host's in ns. A `Log` holds everything since the last sway began.
+    """
+
+    @property
+    def cameras(self) -> Mapping[str, CameraSite]:
+        """The cameras by name."""
+        ...
+
+    @property
+    def limits(self) -> ArmLimits:
+        """What the arm may do."""
+        ...
+
+    @property
+    def serial(self) -> str:
+        """The arm's serial number or address."""
+        ...
+
+    @property
+    def swaying(self) -> bool:
+        """Whether the small motion goes on."""
+        ...
+
+    def now_ns(self) -> int:
+        """Return the time."""
+        ...
+
+    def turn(self) -> None:
+        """Let a moment pass, and show that somebody is there: without that the arm holds."""
+        ...
+
+    def look(self, camera: str) -> Frame:
+        """Return a camera's newest picture."""
+        ...
+
+    def arm(self) -> ArmState:
+        """Return the arm's newest state."""
+        ...
+
+    def sway(self, grips: bool) -> None:
+        """Begin the small motion of calibration/sway.py, of the arm or of the gripper, about where it is."""
+        ...
+
+    def log(self) -> "Log":
+        """Return what was commanded and reported."""
+        ...
+
+    def screen(self, picture: NDArray[np.uint8] | None) -> None:
+        """Take note of what the screen before the camera shows now: a real camera sees it by itself."""
+        ...
+
+    def close(self) -> None:
+        """Stop the arm, and release everything."""
+        ...
+
+
+@dataclass(frozen=True)
+class Log:
+    """A motion as commanded and as reported: the TCP's positions (n, 3) in base in m, the gripper's openings (n, 1).
+
+    A position is commanded for the end of its servo period, an opening at once. Reports have their state's stamp.
+    """
+
+    commanded: Signal
+    reported: Signal
+    commanded_opening: Signal
+    reported_opening: Signal
+
+
+class SlowArm:
+    """Drives an `Arm` from pose to pose, in somebody's servo loop: the session's controller at a slow pace.
+
+    A `gripper` stays as it is found until a sway moves it.
+    """
+
+    def __init__(self, arm: Arm, limits: ArmLimits, clock: Clock, gripper: Gripper | None = None) -> None:
         slow = replace(
             limits,
             slew_speed_m_s=min(limits.slew_speed_m_s, SLOW_M_S),
             slew_rotation_speed_rad_s=min(limits.slew_rotation_speed_rad_s, SLOW_RAD_S),
         )
-        self._arm, self._clock = arm, clock
+        self._arm, self._clock, self._gripper = arm, clock, gripper
         self._controller = ArmController(slow, arm.servo_period_s)
+        self._sent_opening: float | None = None
+        self._sway_end_ns = 0
 
     @property
     def arrived(self) -> bool:
@@ -102,6 +185,16 @@ class SlowArm:
         """The last command."""
         return self._controller.commanded
 
+    @property
+    def commanded_opening(self) -> float:
+        """The gripper's last command."""
+        return self._controller.gripper
+
+    @property
+    def swaying(self) -> bool:
+        """Whether a sway has not come to its end."""
+        return self._controller.authority is Authority.LEARNER and self._clock.now_ns() < self._sway_end_ns
+
     def go(self, base_from_tcp: Pose) -> None:
         """Begin to move there."""
         self._controller.return_to(Start(base_from_tcp), self._clock.now_ns())
@@ -110,9 +203,23 @@ class SlowArm:
         """Decelerate and hold."""
         self._controller.hold(self._clock.now_ns())
 
+    def sway(self, grips: bool) -> None:
+        """Begin the small motion about the last command, of the arm or, `grips`, of the gripper. Raises DeviceError."""
+        here, now_ns = self.commanded, self._clock.now_ns()
+        if here is None:
+            raise DeviceError("The arm's state is not known yet, so it cannot move.")
+        self._controller.hand_back(now_ns)
+        refused = self._controller.schedule(sway_path(here, None if grips else self.commanded_opening, now_ns), now_ns)
+        if refused is not None:
+            raise DeviceError(refused.sentence)
+        self._sway_end_ns = now_ns + round(SWAY_S * NS_PER_S)
+
     def tick(self) -> tuple[ArmState, str | None]:
         """Send the command of one servo period; return the arm's state, and why it was stopped if so."""
-        state = self._arm.read()
-        command = self._controller.tick(self._clock.now_ns(), state, 1.0)
+        state, opening = self._arm.read(), self._gripper.read() if self._gripper else 1.0
+        command = self._controller.tick(self._clock.now_ns(), state, opening)
         self._arm.servo(command.base_from_tcp)
+        if self._gripper is not None and command.gripper != self._sent_opening:
+            self._gripper.move(command.gripper)
+            self._sent_opening = command.gripper
         return state, command.stopped

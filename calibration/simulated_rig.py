@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.rig import CameraSite, SlowArm
 from hardware.arms.limits import ArmLimits
@@ -39,6 +40,20 @@ class Imperfections:
     arm_rad: float = 3e-4
     grey: float = 3.0
     factory_focal: float = 0.004
+
+
+class Grain:
+    """Noise of pictures of (HEIGHT, WIDTH), by its standard deviation in grey levels."""
+
+    def __init__(self, rng: np.random.Generator, grey: float) -> None:
+        size = (HEIGHT + NOISE_SPARE, WIDTH + NOISE_SPARE, 3)
+        self._rng, self._noise = rng, np.rint(rng.normal(0.0, grey, size)).astype(np.int16)
+
+    def on(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture with noise."""
+        row, column = self._rng.integers(0, NOISE_SPARE, 2).tolist()
+        noisy = image + self._noise[row : row + HEIGHT, column : column + WIDTH]
+        return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 class SimulatedRig:
@@ -77,8 +92,7 @@ class SimulatedRig:
         self._arm = SlowArm(self._cell.arm, limits, self._clock)
         self._eye = self._cell.camera(camera, HEIGHT, WIDTH)
         self._error = self._drawn_error()
-        size = (HEIGHT + NOISE_SPARE, WIDTH + NOISE_SPARE, 3)
-        self._noise = np.rint(self._rng.normal(0.0, self._off.grey, size)).astype(np.int16)
+        self._grain = Grain(self._rng, self._off.grey)
         lens = true_lens(camera, HEIGHT, WIDTH)
         focal = lens.fx * (1.0 + self._off.factory_focal)
         factory = replace(lens, fx=focal, fy=focal)
@@ -105,10 +119,7 @@ class SimulatedRig:
     def look(self, camera: str) -> Frame:
         """Return the camera's picture of this moment."""
         frame = self._eye.read(0.0)
-        height, width, _ = frame.image.shape
-        row, column = self._rng.integers(0, NOISE_SPARE, 2).tolist()
-        noisy = frame.image + self._noise[row : row + height, column : column + width]
-        return Frame(frame.capture_ns, np.clip(noisy, 0, 255).astype(np.uint8))
+        return Frame(frame.capture_ns, self._grain.on(frame.image))
 
     def arm(self) -> ArmState:
         """Return the arm's state, its pose a little wrong."""
