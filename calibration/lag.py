@@ -62,8 +62,8 @@ def find_lag(reference: Signal, follower: Signal, what: str) -> Lag:
     seconds, values = seconds[inside], values[inside]
     if len(seconds) < MIN_SAMPLES:
         raise NotGoodEnoughError(
-            f"Only {len(seconds)} samples of {what} fall into the motion, fewer than {MIN_SAMPLES}: look for what holds "
-            "them back, then measure again."
+            f"Only {len(seconds)} samples of {what} fall into the motion, fewer than {MIN_SAMPLES}: look for what "
+            "holds them back, then measure again."
         )
     values = values - values.mean(axis=0)
     shifts = np.arange(EARLIEST_S, LATEST_S + STEP_S / 2, STEP_S)
@@ -125,7 +125,8 @@ def _correlations(bases: Array, values: Array) -> Array:
     floor = 1e-9 * np.trace(squares, axis1=1, axis2=2).max() * np.eye(bases.shape[2]) + 1e-30 * np.eye(bases.shape[2])
     products = np.einsum("mni,nj->mij", bases, values)
     explained = np.einsum("mij,mij->m", products, np.linalg.solve(squares + floor, products))
-    return np.sqrt(np.clip(explained / spread, 0.0, 1.0))
+    correlations: Array = np.sqrt(np.clip(explained / spread, 0.0, 1.0))
+    return correlations
 
 
 def _peak(shifts: Array, correlations: Array) -> float | None:

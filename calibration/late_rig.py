@@ -168,9 +168,7 @@ class _Past:
 class _LateArm:
     """An `Arm` that follows its commands late, and reports late and a little wrong where it is."""
 
-    def __init__(
-        self, arm: Arm, late: Lateness, clock: ManualClock, rng: np.random.Generator, wrong_m: float
-    ) -> None:
+    def __init__(self, arm: Arm, late: Lateness, clock: ManualClock, rng: np.random.Generator, wrong_m: float) -> None:
         self._arm, self._clock, self._rng, self._wrong_m = arm, clock, rng, wrong_m
         self._command_ns, self._state_ns = (round(s * NS_PER_S) for s in (late.arm_command_s, late.arm_state_s))
         self._commands, self._states = _Past(), _Past()

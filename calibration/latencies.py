@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from calibration.errors import CalibrationError
-from calibration.files import Calibration, Kind, read_calibration
-from calibration.latency import ARM, GRIPPER, INPUT
+from calibration.files import ARM, GRIPPER, INPUT, Calibration, Kind, read_calibration
 
 NOTED = {ARM: "command_to_state_s", GRIPPER: "command_to_report_s", INPUT: "host_s"}
 """What else is measured: it is stored with the data, and shifts nothing."""
@@ -37,9 +36,7 @@ def read_latencies(
     folder: Path, cameras: Sequence[str], camera_configured_s: Mapping[str, float], arm_configured_s: float
 ) -> Latencies:
     """Return what is left after the drivers have taken off what is configured now. Raises CalibrationError."""
-    known = {
-        name: found for name in cameras if (found := read_calibration(folder, Kind.LATENCY, name)) is not None
-    }
+    known = {name: found for name in cameras if (found := read_calibration(folder, Kind.LATENCY, name)) is not None}
     arm_s = _arm_s(list(known.values()), arm_configured_s)
     late = {
         name: _value(found, "against_arm_s")

@@ -1,4 +1,4 @@
-"""The guided measurements of latencies: the arm, each camera, the gripper. Each is a `Procedure` that returns a `Result`.
+"""The guided measurements of latencies: the arm, each camera, the gripper. Each is a `Procedure` with a `Result`.
 
 What can be seen from the host: by how much a report comes after its command, by how much a camera's pictures come
 after the arm's reported poses, and by how much they come after what a screen shows. Only the last is against the host's
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.board import Board, Image
 from calibration.errors import NotGoodEnoughError
-from calibration.files import Calibration, Kind
+from calibration.files import ARM, GRIPPER, Calibration, Kind
 from calibration.guide import Answer, Guide, Procedure
 from calibration.lag import Lag, Signal, find_lag
 from calibration.picture_motion import BoardMotion, PictureMotion, SceneMotion
@@ -24,8 +24,6 @@ from calibration.time_code import NUMBERS, CodeReader, code_picture
 from hardware.clock import NS_PER_S
 from hardware.poses import Array
 
-ARM, GRIPPER, INPUT = "arm", "gripper", "input"
-"""What the calibrations of these are called; the others have their camera's name."""
 CODES = 150
 LONGEST_WAIT_S = 0.05
 MIN_READ = 40
@@ -55,7 +53,9 @@ def calibrate_arm_latency(rig: TimingRig, configured_s: float, software_version:
     lag = find_lag(log.commanded, log.reported, "the arm's reported pose")
     sentence = f"The arm reports its pose {_ms(lag)} after it was commanded."
     values = {"command_to_state_s": lag.lag_s, "arm_configured_s": configured_s}
-    return _result(ARM, values, lag, {"arm": rig.serial}, sentence, software_version, "position along its main direction, m")
+    return _result(
+        ARM, values, lag, {"arm": rig.serial}, sentence, software_version, "position along its main direction, m"
+    )
 
 
 def calibrate_gripper_latency(rig: TimingRig, software_version: str) -> Procedure[Result]:
@@ -192,8 +192,8 @@ def _vote(shown_ns: NDArray[np.int64], seen: list[tuple[int, int]], camera: str)
     known = [(s, n) for s, n in seen if 0 < n < len(shown_ns) - 1]
     if len(known) < MIN_READ:
         raise NotGoodEnoughError(
-            f"Camera {camera} read {len(known)} numbers on the screen, fewer than {MIN_READ}: hold it nearer and steady, "
-            "straight before the camera, without reflections."
+            f"Camera {camera} read {len(known)} numbers on the screen, fewer than {MIN_READ}: hold it nearer and "
+            "steady, straight before the camera, without reflections."
         )
     stamps = np.array([s for s, _ in known], dtype=np.int64)
     numbers = np.array([n for _, n in known])
@@ -203,14 +203,12 @@ def _vote(shown_ns: NDArray[np.int64], seen: list[tuple[int, int]], camera: str)
     best = float(shares.max())
     if best < MIN_AGREEING:
         raise NotGoodEnoughError(
-            f"Only {best:.0%} of what camera {camera} read on the screen fits together: its stamps are unsteady, or the "
-            "machine is too busy to show numbers in time."
+            f"Only {best:.0%} of what camera {camera} read on the screen fits together: its stamps are unsteady, or "
+            "the machine is too busy to show numbers in time."
         )
     agreeing = shifts[shares >= AGREEING * best]
     half_s = 0.5 * float(agreeing[-1] - agreeing[0]) + VOTE_STEP_S
-    return Shown(
-        float(agreeing.mean()), half_s / float(np.sqrt(3.0)), len(known), np.column_stack([shifts, shares])
-    )
+    return Shown(float(agreeing.mean()), half_s / float(np.sqrt(3.0)), len(known), np.column_stack([shifts, shares]))
 
 
 def _result(

@@ -56,17 +56,18 @@ class SceneMotion:
 
     def __init__(self) -> None:
         self._first: Array | None = None
-        self._window: Array | None = None
 
     def shift(self, image: Image) -> Array:
         """Return the shift."""
         height = round(SCENE_WIDTH * image.shape[0] / image.shape[1])
         small = cv2.resize(image, (SCENE_WIDTH, height), interpolation=cv2.INTER_AREA)
         grey: Array = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.float64)
-        if self._first is None or self._window is None:
-            self._first, self._window = grey, cv2.createHanningWindow((SCENE_WIDTH, height), cv2.CV_64F)
-        (x, y), _ = cv2.phaseCorrelate(self._first, grey, self._window)
-        return np.array([x, y]) * image.shape[1] / SCENE_WIDTH
+        if self._first is None:
+            self._first = grey
+        window = cv2.createHanningWindow((SCENE_WIDTH, height), cv2.CV_64F)
+        (x, y), _ = cv2.phaseCorrelate(self._first, grey, window)
+        shift: Array = np.array([x, y]) * (image.shape[1] / SCENE_WIDTH)
+        return shift
 
     def marked(self, image: Image) -> Image:
         """Return the picture as it is."""

@@ -93,14 +93,20 @@ def lag_picture(lag: Lag, title: str, quantity: str) -> Image:
     upper, lower = figure.subplots(2, 1)
     upper.plot(lag.seconds, lag.followed, ".", color="#00a03c", markersize=4, label="reported or seen")
     upper.plot(lag.seconds - lag.lag_s, lag.explained, color="0.6", linewidth=1, label="what it follows")
-    upper.plot(lag.seconds, lag.explained, color="#dc2828", linewidth=1, label=f"the same {1000 * lag.lag_s:.1f} ms later")
+    upper.plot(
+        lag.seconds, lag.explained, color="#dc2828", linewidth=1, label=f"the same {1000 * lag.lag_s:.1f} ms later"
+    )
     upper.set(title=title, xlabel="time in s", ylabel=quantity)
+    upper.margins(y=0.2)
     upper.legend(loc="upper right", ncols=3, frameon=False)
     lower.plot(1000 * lag.curve[:, 0], lag.curve[:, 1], color="#285abe")
     lower.axvline(1000 * lag.lag_s, color="#dc2828", linewidth=1)
     lower.set(xlabel="shift in ms", ylabel="correlation", ylim=(0, 1.05))
     lower.annotate(
-        f"{1000 * lag.lag_s:.1f} ms, {lag.correlation:.4f}", (1000 * lag.lag_s, 0.05), (6, 0), textcoords="offset points"
+        f"{1000 * lag.lag_s:.1f} ms, {lag.correlation:.4f}",
+        (1000 * lag.lag_s, 0.05),
+        (6, 0),
+        textcoords="offset points",
     )
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
@@ -113,7 +119,20 @@ def votes_picture(votes: Array, lag_s: float, title: str) -> Image:
     axes = figure.add_subplot()
     axes.step(1000 * votes[:, 0], votes[:, 1], color="#285abe", where="mid")
     axes.axvline(1000 * lag_s, color="#dc2828", linewidth=1)
-    axes.set(title=title, xlabel="shift in ms, display lag included", ylabel="share of pictures that agree", ylim=(0, 1.05))
+    axes.set(
+        title=title, xlabel="shift in ms, display lag included", ylabel="share of pictures that agree", ylim=(0, 1.05)
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    return _drawn(figure)
+
+
+def delays_picture(delays_s: Sequence[float], title: str) -> Image:
+    """Return how often which delay occurred."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(1000 * np.array(delays_s), bins=40, color="#285abe")
+    axes.axvline(1000 * float(np.median(delays_s)), color="#dc2828", linewidth=1)
+    axes.set(title=title, xlabel="delay in ms (red: median)", ylabel="motions", xlim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     return _drawn(figure)
 

@@ -177,8 +177,8 @@ class SlowArm:
 
     @property
     def arrived(self) -> bool:
-        """Whether the arm is where it was last told to go."""
-        return self._controller.authority is not Authority.RETURN or self._controller.at_start
+        """Whether the arm is where it was last told to go, or has swayed to the end."""
+        return not self.swaying and (self._controller.authority is not Authority.RETURN or self._controller.at_start)
 
     @property
     def commanded(self) -> Pose | None:

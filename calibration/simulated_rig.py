@@ -53,7 +53,7 @@ class Grain:
         """Return a picture with noise."""
         row, column = self._rng.integers(0, NOISE_SPARE, 2).tolist()
         noisy = image + self._noise[row : row + HEIGHT, column : column + WIDTH]
-        return np.clip(noisy, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(noisy, 0, 255), dtype=np.uint8)
 
 
 class SimulatedRig:

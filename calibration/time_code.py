@@ -49,10 +49,10 @@ class CodeReader:
         square = MARKER_PX * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
         drawn = np.concatenate([np.array(_marker_places()[i]) + square for i in known]) - 0.5
         seen = np.concatenate([numbered[i].reshape(4, 2) for i in known])
-        onto, _ = cv2.findHomography(drawn.astype(np.float64), seen.astype(np.float64))
-        if onto is None:
+        onto: Array = np.asarray(cv2.findHomography(drawn.astype(np.float64), seen.astype(np.float64))[0], np.float64)
+        if onto.shape != (3, 3):
             return None
-        levels = self._levels(grey, onto)
+        levels = self._levels(np.asarray(grey, np.uint8), onto)
         black, white = float(levels[0]), float(levels[-1])
         if white - black < 20.0:
             return None

@@ -5,9 +5,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from calibration.enforcement import shortcoming
+from calibration.enforcement import latency_shortcoming, shortcoming
 from calibration.errors import NotGoodEnoughError
 from calibration.files import Kind, hashes, read_calibration
+from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 from hardware.devices import DevicesConfig
@@ -23,6 +24,7 @@ def calibration_record(
     """
     demands, folder = config.calibration, Path(config.calibration.folder)
     wrong = shortcoming(demands, list(config.cell.cameras)) if demands.enforce else None
+    wrong = wrong or (latency_shortcoming(demands, list(config.cell.cameras)) if demands.enforce else None)
     checked: dict[str, float] = {}
     if wrong is None and demands.check_at_start and config.devices is not None:
         checked = _checked(config.devices, config, say)
@@ -37,7 +39,13 @@ def calibration_record(
     if wrong:
         say(f"{wrong} The session goes on all the same{f' ({demands.override})' if demands.override else ''}.")
     known = hashes(folder)
-    noted = {"hashes": known, "moved_px": checked, "shortcoming": wrong or "", "override": demands.override}
+    noted = {
+        "hashes": known,
+        "latency_s": remaining_latencies(config).record(),
+        "moved_px": checked,
+        "shortcoming": wrong or "",
+        "override": demands.override,
+    }
     return {"calibration": noted} if any(noted.values()) else {}
 
 

@@ -8,12 +8,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.files import Calibration, Kind, read_calibration, write_calibration
+from calibration.files import ARM, GRIPPER, INPUT, Calibration, Kind, read_calibration, write_calibration
 from calibration.guide import Procedure, conduct, unattended
 from calibration.procedures import Result
-from calibration.rig import Rig
+from calibration.rig import Rig, TimingRig
 from drift_robot.config import Config
 from drift_robot.errors import UserError
+from hardware.grippers.none import NoGripperConfig
 
 T = TypeVar("T")
 TURN_S, UNATTENDED_TURN_S = 0.05, 0.25
@@ -52,6 +53,41 @@ def open_rig(config: Config, camera: str, by_hand: bool, attended: bool) -> Rig:
 
     turn_s = TURN_S if attended else UNATTENDED_TURN_S
     return SimulatedRig(camera, config.calibration.board, config.limits, on_arm, seed=config.seed, turn_s=turn_s)
+
+
+def timed_parts(config: Config, wanted: list[str] | None, attended: bool) -> list[str]:
+    """Return the parts whose latencies are to be measured, the gripper after the cameras, for it may hold the board.
+
+    Without anybody a real gripper is left out, as it would drop that. Raises UserError for a part that is not there.
+    """
+    cameras = cameras_of(config, None)
+    if clash := {ARM, GRIPPER, INPUT} & set(cameras):
+        raise UserError(f"A camera is called '{min(clash)}', as a part of the cell is; call it otherwise.")
+    devices = config.devices
+    grips = devices is None or not isinstance(devices.gripper, NoGripperConfig)
+    plays = config.input.device in ("gamepad", "spacemouse")
+    known = [ARM, *cameras, *([GRIPPER] if grips else []), *([INPUT] if plays else [])]
+    for name in wanted or ():
+        if name not in known:
+            raise UserError(f"The configuration has no part '{name}' to be timed; choose one of {', '.join(known)}.")
+    if wanted:
+        return [name for name in known if name in wanted]
+    risky = devices is not None and devices.emulator is None and not attended
+    return [name for name in known if not (risky and name == GRIPPER)]
+
+
+def open_timing_rig(config: Config, part: str) -> TimingRig:
+    """Open what the measurement of a part's latency needs. Raises DeviceError."""
+    cameras = [] if part in (ARM, GRIPPER) else [part]
+    riding = config.calibration.arm_cameras
+    if config.devices is not None:
+        from calibration.real_rig import RealRig
+
+        return RealRig(config.devices, cameras, riding, config.limits, drives=True, grips=part == GRIPPER)
+    from calibration.late_rig import LateRig
+
+    camera = cameras[0] if cameras else SIMULATED_CAMERAS[-1]
+    return LateRig(camera, config.calibration.board, config.limits, camera in riding, seed=config.seed)
 
 
 def guided(procedure: Procedure[T], attended: bool, say: Callable[[str], None]) -> T:

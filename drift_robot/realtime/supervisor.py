@@ -31,6 +31,7 @@ from data.schema import Outcome
 from data.session import Session
 from drift_robot import __version__
 from drift_robot.calibrate.enforcement import calibration_record
+from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.comparison import Comparison
 from drift_robot.comparison_report import is_established
 from drift_robot.config import Config
@@ -347,6 +348,7 @@ class Supervisor:
             planned=self._planned,
             done=self._done,
             comparison=self._comparison,
+            latencies=remaining_latencies(config),
         )
 
     def _gated_by_script(self) -> bool:

@@ -49,9 +49,7 @@ def test_a_lag_is_found_within_the_goal(
     lag_s: float, rate_hz: float, reference_hz: float, noise_px: float, jitter_s: float, lost: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    found = find_lag(
-        reference(reference_hz, 2e-4, rng), follower(lag_s, rate_hz, noise_px, jitter_s, lost, rng), "it"
-    )
+    found = find_lag(reference(reference_hz, 2e-4, rng), follower(lag_s, rate_hz, noise_px, jitter_s, lost, rng), "it")
     assert abs(found.lag_s - lag_s) < GOAL_S
     assert abs(found.lag_s - lag_s) < 6 * found.expected_error_s + 2e-4
     assert found.correlation > 0.97
