@@ -117,9 +117,10 @@ class LateRig:
         """Return the newest state that is reported."""
         return self._late_arm.read()
 
-    def sway(self, grips: bool) -> None:
+    def sway(self, grips: bool, again: bool = False) -> None:
         """Begin the small motion."""
-        self._rows.clear()
+        if not again:
+            self._rows.clear()
         self._arm.sway(grips)
 
     def log(self) -> Log:

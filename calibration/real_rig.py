@@ -155,11 +155,11 @@ class RealRig:
         """Return the host's time."""
         return time.monotonic_ns()
 
-    def sway(self, grips: bool) -> None:
+    def sway(self, grips: bool, again: bool = False) -> None:
         """Begin the small motion."""
         if self._arm is None:
             raise DeviceError("The arm is only read, not driven.")
-        self._arm.sway(grips)
+        self._arm.sway(grips, again)
 
     def log(self) -> Log:
         """Return what was commanded and reported since the sway began."""
@@ -224,17 +224,17 @@ class _DrivenArm:
         self._goal += 1
         self.tell({"goal": self._goal, "six": six(base_from_tcp).tolist()})
 
-    def sway(self, grips: bool) -> None:
+    def sway(self, grips: bool, again: bool) -> None:
         """Begin the small motion of arm or gripper; it has arrived when it is over."""
         self._goal += 1
-        self._rows = []
-        self._read = self._latest().sequence
+        if self._rows is None or not again:
+            self._rows, self._read = [], self._latest().sequence
         self.tell({"goal": self._goal, "sway": grips})
 
     def log(self) -> Log:
         """Return what was commanded and reported since the sway began."""
         self._take()
-        rows = np.array([row for row in self._rows or () if row["goal"] == self._goal], dtype=STATE)
+        rows = np.array(self._rows or [], dtype=STATE)
         stamped = rows["capture_ns"]
         return Log(
             Signal(rows["reached_ns"], rows["commanded"][:, :3]),
@@ -244,7 +244,7 @@ class _DrivenArm:
         )
 
     def _take(self) -> None:
-        """Keep the states of a sway that have come since the last call; the ring holds eight seconds at 500 Hz."""
+        """Keep the states that have come since the last call; the ring holds eight seconds at 500 Hz."""
         if self._rows is None:
             return
         for record in self._states.since(self._read):

@@ -89,7 +89,7 @@ class Rig(Protocol):
 class TimingRig(Protocol):
     """What a measurement of latencies uses of a cell. Any method may raise DeviceError. `turn` has to be called often.
 
-    Times are the host's in ns. A `Log` holds everything since the last sway began.
+    Times are the host's in ns.
     """
 
     @property
@@ -128,8 +128,11 @@ class TimingRig(Protocol):
         """Return the arm's newest state."""
         ...
 
-    def sway(self, grips: bool) -> None:
-        """Begin the small motion of calibration/sway.py, of the arm or of the gripper, about where it is."""
+    def sway(self, grips: bool, again: bool = False) -> None:
+        """Begin the small motion of calibration/sway.py, of the arm or of the gripper, about where it is.
+
+        The log begins anew unless it is done `again`.
+        """
         ...
 
     def log(self) -> "Log":

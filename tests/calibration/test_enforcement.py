@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calibration.config import CalibrationConfig
-from calibration.enforcement import shortcoming
+from calibration.enforcement import latency_shortcoming, shortcoming
 from calibration.errors import CalibrationError
 from calibration.files import Calibration, Kind, calibration_path, write_calibration
 
@@ -63,3 +63,36 @@ def test_a_file_that_was_changed_is_not_trusted(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("- 600.0", "- 601.0"))
     with pytest.raises(CalibrationError, match="was changed"):
         shortcoming(config(tmp_path), ["front"])
+
+
+TIMES = {name: Calibration(Kind.LATENCY, name, {}, {"expected_error_ms": 0.4}) for name in ("arm", "front")}
+
+
+def test_measured_latencies_suffice(tmp_path: Path) -> None:
+    for calibration in TIMES.values():
+        write_calibration(tmp_path, calibration)
+    assert latency_shortcoming(config(tmp_path), ["front"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("arm", None, "There is no latency calibration of the arm"),
+        ("front", None, "There is no latency calibration of camera front"),
+        ("front", {"created_utc": OLD}, "latency calibration of camera front is 40 days old, more than 30"),
+        ("arm", {"residuals": {"expected_error_ms": 7.0}}, "has an expected error of 7.0 ms, more than 5"),
+        ("arm", {"residuals": {}}, "has an expected error of inf ms"),
+    ],
+)
+def test_latencies_that_do_not_suffice_are_said_with_what_to_do(
+    tmp_path: Path, name: str, changes: dict[str, object] | None, words: str
+) -> None:
+    for calibration in TIMES.values():
+        if calibration.name != name:
+            write_calibration(tmp_path, calibration)
+        elif changes is not None:
+            write_calibration(tmp_path, replace(calibration, **changes))  # type: ignore[arg-type]
+    said = latency_shortcoming(config(tmp_path), ["front"])
+    assert said is not None
+    assert words in said
+    assert f"run 'drift-robot calibrate latency' (part {name})" in said

@@ -29,6 +29,8 @@ from hardware.board import BoardConfig
 from hardware.poses import Pose
 
 Run = Callable[..., tuple[int, str, str]]
+WRIST = {"wrist": Picture(16, 16)}
+WRIST_LATE = {"against_arm_s": 0.034, "camera_configured_s": 0.0, "arm_configured_s": 0.0}
 
 
 @pytest.fixture
@@ -74,8 +76,9 @@ def calibrated(path: Path, moved_m: float = 0.0) -> None:
 def test_help_names_every_step(run_cli: Run) -> None:
     code, output, _ = run_cli("--help")
     assert code == 0
-    assert all(step in output for step in ("board", "intrinsics", "hand-eye", "check"))
-    for step in ("board", "intrinsics", "hand-eye", "check"):
+    steps = ("board", "intrinsics", "hand-eye", "latency", "check")
+    assert all(step in output for step in steps)
+    for step in steps:
         assert run_cli(step, "--help")[0] == 0
 
 
@@ -93,6 +96,10 @@ def test_the_board_is_written_and_its_size_said(run_cli: Run, config: Path, tmp_
         (("check", "CONFIG", "--unattended"), "Camera wrist has no hand-eye calibration"),
         (("intrinsics", "CONFIG", "--camera", "top"), "no camera 'top'; choose one of wrist"),
         (("intrinsics", "CONFIG", "--by-hand", "--unattended"), "leave out --by-hand"),
+        (
+            ("latency", "CONFIG", "--unattended", "--part", "top"),
+            "no part 'top' to be timed; choose one of arm, wrist, gr",
+        ),
         (("board", "CONFIG", "--out", "board.doc"), "should end in .pdf or .png"),
     ],
 )
@@ -113,8 +120,39 @@ def test_a_check_says_in_place_or_moved_by_its_exit_code(run_cli: Run, config: P
     assert (code, "has been moved" in output) == (1, True)
 
 
+def test_latencies_are_measured_written_said_and_noted_in_every_episode(
+    run_cli: Run, config: Path, tmp_path: Path
+) -> None:
+    code, output, _ = run_cli("latency", config, "--unattended", "--part", "arm", "--part", "gripper")
+    assert code == 0
+    assert "arm command to state:" in output
+    assert "gripper command to report:" in output
+    folder = tmp_path / "calibrations"
+    assert {path.name for path in folder.iterdir()} == {
+        f"{part}.latency{end}" for part in ("arm", "gripper") for end in (".yaml", ".motion.png")
+    }
+    write_calibration(folder, Calibration(Kind.LATENCY, "wrist", WRIST_LATE, {"expected_error_ms": 0.5}))
+    settings = replace(TINY, calibration=load_config(config).calibration, cell=replace(TINY.cell, cameras=WRIST))
+    noted = calibration_record(settings, "collect")["calibration"]
+    assert noted["latency_s"]["camera wrist"] == pytest.approx(0.034)
+    assert set(noted["hashes"]) == {"arm latency", "gripper latency", "wrist latency"}
+
+
+def test_recording_refuses_latencies_that_are_missing_or_poor_where_demanded(config: Path, tmp_path: Path) -> None:
+    calibrated(config)
+    settings = demanding(tmp_path / "calibrations")
+    with pytest.raises(UserError, match=r"no latency calibration of the arm.*calibrate latency"):
+        calibration_record(settings, "collect")
+    for name, values in (("arm", {}), ("wrist", WRIST_LATE)):
+        write_calibration(
+            tmp_path / "calibrations", Calibration(Kind.LATENCY, name, values, {"expected_error_ms": 0.5})
+        )
+    with pytest.raises(UserError, match=r"expected error of 0\.5 ms, more than 0\.1"):
+        calibration_record(demanding(tmp_path / "calibrations", max_latency_error_ms=0.1), "collect")
+
+
 def demanding(folder: Path, **changes: object) -> Config:
-    cell = replace(TINY.cell, cameras={"wrist": Picture(16, 16)})
+    cell = replace(TINY.cell, cameras=WRIST)
     return replace(TINY, cell=cell, calibration=CalibrationConfig(folder=str(folder), enforce=True, **changes))  # type: ignore[arg-type]
 
 
