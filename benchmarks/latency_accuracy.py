@@ -33,10 +33,10 @@ def rig(camera: str, seed: int, late: Lateness) -> LateRig:
     return LateRig(camera, BOARD.config, ArmLimits(), camera == "wrist", seed=seed, late=late)
 
 
-def found(procedure: Procedure[Result]) -> tuple[dict[str, float], float]:
-    """Return the values of a calibration, and its expected error in ms."""
+def found(procedure: Procedure[Result]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return values and residuals of a calibration."""
     calibration = conduct(procedure, unattended(lambda sentence: None)).calibration
-    return dict(calibration.values), calibration.residuals["expected_error_ms"]
+    return dict(calibration.values), dict(calibration.residuals)
 
 
 def measured(seed: int) -> list[tuple[str, float, float, float]]:
@@ -45,20 +45,22 @@ def measured(seed: int) -> list[tuple[str, float, float, float]]:
     rows = []
     for camera in ("wrist", "front"):
         with closing(rig(camera, seed, late)) as cell:
-            values, expected_ms = found(calibrate_camera_latency(cell, camera, BOARD, (0.0, 0.0), "", 0.0))
+            values, residuals = found(calibrate_camera_latency(cell, camera, BOARD, (0.0, 0.0), "", 0.0))
         against_s = late.camera_s - late.arm_state_s
-        rows.append((f"{camera} against arm", against_s, values["against_arm_s"] - against_s, expected_ms))
-        rows.append((f"{camera} against screen", late.camera_s, values["shown_s"] - late.camera_s, expected_ms))
+        off_s, screen_off_s = values["against_arm_s"] - against_s, values["shown_s"] - late.camera_s
+        rows.append((f"{camera} against arm", against_s, off_s, residuals["motion_expected_error_ms"]))
+        rows.append((f"{camera} against screen", late.camera_s, screen_off_s, residuals["screen_expected_error_ms"]))
     loops = []
     for injected in (Lateness(), late):
         with closing(rig("wrist", seed, injected)) as cell:
-            arm, arm_ms = found(calibrate_arm_latency(cell, 0.0, ""))
-            gripper, gripper_ms = found(calibrate_gripper_latency(cell, ""))
+            arm, arm_off = found(calibrate_arm_latency(cell, 0.0, ""))
+            gripper, gripper_off = found(calibrate_gripper_latency(cell, ""))
         loops.append((arm["command_to_state_s"], gripper["command_to_report_s"]))
     arm_s, gripper_s = np.subtract(loops[1], loops[0]).tolist()
     both_s = late.arm_command_s + late.arm_state_s
-    rows.append(("arm command to state", both_s, arm_s - both_s, arm_ms))
-    rows.append(("gripper command to report", late.gripper_command_s, gripper_s - late.gripper_command_s, gripper_ms))
+    rows.append(("arm command to state", both_s, arm_s - both_s, arm_off["expected_error_ms"]))
+    gripper_off_s = gripper_s - late.gripper_command_s
+    rows.append(("gripper command to report", late.gripper_command_s, gripper_off_s, gripper_off["expected_error_ms"]))
     return [(name, 1000 * truth_s, 1000 * error_s, error_ms) for name, truth_s, error_s, error_ms in rows]
 
 

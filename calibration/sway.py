@@ -15,7 +15,7 @@ from hardware.arms.limits import ArmLimits, Workspace
 from hardware.clock import NS_PER_S
 from hardware.poses import Array, Pose, action_vector
 
-SWAY_S = 8.0
+SWAY_S = 6.0
 RAMP_S = 1.0
 WAYPOINT_S = 0.02
 AXES = (((0.008, 0.53), (0.003, 1.31)), ((0.008, 0.71), (0.003, 1.73)), ((0.004, 0.43), (0.0015, 1.09)))

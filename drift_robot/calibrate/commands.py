@@ -109,7 +109,7 @@ def latency(
 ) -> None:
     """Measure how late everything is: pictures and poses by their stamps, arm and gripper behind their commands.
 
-    The arm sways by 11 mm for 8 seconds after you have agreed, through the limits of a session. What it was commanded,
+    The arm sways by 11 mm for 6 seconds after you have agreed, through the limits of a session. What it was commanded,
     what it reports and what a camera sees of the board are laid over each other. That compares cameras with the arm,
     which is what aligns pictures with poses. With --screen a camera is also compared with the computer's clock, and the
     arm's way there and back can be told apart. Sessions put stamps back by what was found.

@@ -51,7 +51,7 @@ def test_a_camera_is_timed_against_the_arm_and_against_a_screen() -> None:
     assert abs(values["against_arm_s"] - (LATE.camera_s - LATE.arm_state_s)) < GOAL_S
     assert abs(values["shown_s"] - LATE.camera_s) < GOAL_S
     assert residuals["expected_error_ms"] < 5.0
-    assert result.calibration.views["numbers_read"] > 100
+    assert result.calibration.views["numbers_read"] > 80
     assert result.calibration.devices == {"camera": "simulated-wrist", "arm": "simulated"}
     assert set(result.pictures) == {"motion", "screen"}
     assert all(image.ndim == 3 and image.std() > 5 for image in result.pictures.values())
