@@ -28,7 +28,7 @@ ENOUGH_PICTURES, MAX_SWAYS = 75, 4
 """A slow camera is looked through for so many sways at most."""
 BUSY_S = 0.005
 TOO_BUSY = "That is not exact: measure again when the machine is less busy, and nothing else moves."
-CODES = 120
+ENOUGH_READ = 110
 LONGEST_WAIT_S = 0.05
 MIN_READ = 40
 VOTE_STEP_S = 0.0005
@@ -167,16 +167,17 @@ def _measure_screen(rig: TimingRig, camera: str, guide: Guide) -> Procedure[Show
     reader, rng = CodeReader(), np.random.default_rng(0)
     words = f"Hold the screen before camera {camera}, so that it sees all four markers, and keep it there."
     shown_ns, seen = list[int](), list[tuple[int, int]]()
-    for number in range(CODES):
-        picture = code_picture(number % NUMBERS)
+    while len(seen) < ENOUGH_READ and len(shown_ns) < NUMBERS:
+        picture = code_picture(len(shown_ns))
         rig.screen(picture)
+        lacking = ENOUGH_READ - len(seen)
         yield replace(
             guide,
             instruction=words,
             image=picture,
-            progress=number / CODES,
-            score=min(1.0, len(seen) / MIN_READ),
-            missing=() if len(seen) >= MIN_READ else (f"{MIN_READ - len(seen)} more numbers that are read",),
+            progress=len(seen) / ENOUGH_READ,
+            score=len(seen) / ENOUGH_READ,
+            missing=(f"{lacking} more numbers that are read",),
         )
         shown_ns.append(rig.now_ns())
         # Pictures come at regular times: without a wait that varies, every number would be as old when it is seen.

@@ -14,7 +14,7 @@ from calibration.procedures import Result
 from calibration.rig import Rig, TimingRig
 from drift_robot.config import Config
 from drift_robot.errors import UserError
-from hardware.grippers.none import NoGripperConfig
+from hardware.grippers.robotiq import RobotiqConfig
 
 T = TypeVar("T")
 TURN_S, UNATTENDED_TURN_S = 0.05, 0.25
@@ -64,7 +64,7 @@ def timed_parts(config: Config, wanted: list[str] | None, attended: bool) -> lis
     if clash := {ARM, GRIPPER, INPUT} & set(cameras):
         raise UserError(f"A camera is called '{min(clash)}', as a part of the cell is; call it otherwise.")
     devices = config.devices
-    grips = devices is None or not isinstance(devices.gripper, NoGripperConfig)
+    grips = devices is None or isinstance(devices.gripper, RobotiqConfig)  # others do not report their opening
     plays = config.input.device in ("gamepad", "spacemouse")
     known = [ARM, *cameras, *([GRIPPER] if grips else []), *([INPUT] if plays else [])]
     for name in wanted or ():
