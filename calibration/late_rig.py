@@ -69,7 +69,8 @@ class LateRig:
         self._late_arm = _LateArm(self._cell.arm, late, self._clock, self._rng, off.arm_m / np.sqrt(3.0))
         self._gripper = _LateGripper(self._cell.gripper, late.gripper_command_s, self._clock)
         self._arm = SlowArm(self._late_arm, limits, self._clock, self._gripper)
-        self._renderer = Renderer(scene)
+        self._scene = scene
+        self._renderer: Renderer | None = None
         self._drawings = _Past()
         self._grain = Grain(self._rng, off.grey)
         self._camera_late_ns = round(late.camera_s * NS_PER_S)
@@ -108,6 +109,7 @@ class LateRig:
         shows_ns = stamp_ns - self._camera_late_ns
         screen = next((picture for since_ns, picture in reversed(self._screens) if since_ns <= shows_ns), None)
         if screen is None:
+            self._renderer = self._renderer or Renderer(self._scene)
             image = self._renderer.render(self._drawings.at(shows_ns), camera, HEIGHT, WIDTH)
         else:
             image = _seen(screen)
@@ -142,7 +144,8 @@ class LateRig:
 
     def close(self) -> None:
         """Free the renderer."""
-        self._renderer.close()
+        if self._renderer is not None:
+            self._renderer.close()
 
 
 class _Past:

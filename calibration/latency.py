@@ -26,20 +26,23 @@ from hardware.poses import Array
 
 ENOUGH_PICTURES, MAX_SWAYS = 75, 4
 """A slow camera is looked through for so many sways at most."""
-BUSY_S = 0.005
+POOR_S = 0.005
 TOO_BUSY = "That is not exact: measure again when the machine is less busy, and nothing else moves."
 ENOUGH_READ = 110
 LONGEST_WAIT_S = 0.05
 MIN_READ = 40
 VOTE_STEP_S = 0.0005
 AGREEING = 0.95
+"""Shifts with so large a share of the most votes count alike; the lag is their middle."""
 MIN_AGREEING = 0.8
 
 
 @dataclass(frozen=True)
 class Shown:
-    """By how much a camera's stamps come after what a screen showed; `votes` (m, 2): by shift in s, the share of
-    pictures that agree with it."""
+    """By how much a camera's stamps come after what a screen showed.
+
+    `votes` (m, 2) holds by shift in s the share of pictures that agree with it.
+    """
 
     lag_s: float
     expected_error_s: float
@@ -228,7 +231,7 @@ def _result(
     software_version: str,
     quantity: str,
 ) -> Result:
-    sentences = (sentence, TOO_BUSY) if lag.expected_error_s > BUSY_S else (sentence,)
+    sentences = (sentence, TOO_BUSY) if lag.expected_error_s > POOR_S else (sentence,)
     calibration = Calibration(
         Kind.LATENCY,
         name,

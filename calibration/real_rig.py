@@ -349,5 +349,7 @@ def _serve(line: Connection, states: RingWriter, slow: SlowArm, arm: Arm, grippe
                     "opening": gripper.read() if gripper else 1.0,
                 }
             )
+    except DeviceError as error:
+        line.send_bytes(json.dumps({"stopped": str(error)}).encode())
     except (EOFError, OSError):
         return  # whoever gave the orders has closed the line

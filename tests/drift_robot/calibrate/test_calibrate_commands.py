@@ -18,6 +18,7 @@ from calibration.guide import Answer, Guide
 from calibration.simulated_rig import SimulatedRig
 from data.episode import Episode
 from drift_robot.calibrate.enforcement import calibration_record
+from drift_robot.calibrate.session import timed_parts
 from drift_robot.calibrate.window import GuideWindow
 from drift_robot.cli import main
 from drift_robot.collect import collect
@@ -26,6 +27,7 @@ from drift_robot.errors import UserError
 from drift_robot.run_folder import RunFolder
 from hardware.arms.limits import ArmLimits
 from hardware.board import BoardConfig
+from hardware.grippers.none import NoGripperConfig
 from hardware.poses import Pose
 
 Run = Callable[..., tuple[int, str, str]]
@@ -149,6 +151,23 @@ def test_recording_refuses_latencies_that_are_missing_or_poor_where_demanded(con
         )
     with pytest.raises(UserError, match=r"expected error of 0\.5 ms, more than 0\.1"):
         calibration_record(demanding(tmp_path / "calibrations", max_latency_error_ms=0.1), "collect")
+
+
+def test_a_real_gripper_may_hold_the_board_so_it_is_moved_last_and_only_before_somebodys_eyes() -> None:
+    real = load_config(Path("configs/ur5e.yaml"))
+    parts = ["arm", "front", "wrist", "gripper", "input"]
+    assert timed_parts(real, None, attended=True) == parts
+    assert timed_parts(real, None, attended=False) == ["arm", "front", "wrist", "input"]
+    assert timed_parts(real, ["gripper", "arm"], attended=False) == ["arm", "gripper"]
+    assert real.devices is not None
+    fixed = replace(real, devices=replace(real.devices, gripper=NoGripperConfig()))
+    assert "gripper" not in timed_parts(fixed, None, attended=True)
+
+
+def test_a_camera_called_as_a_part_of_the_cell_is_refused() -> None:
+    named = replace(TINY, cell=replace(TINY.cell, cameras={"arm": Picture(16, 16)}))
+    with pytest.raises(UserError, match="A camera is called 'arm'"):
+        timed_parts(named, None, attended=True)
 
 
 def demanding(folder: Path, **changes: object) -> Config:
