@@ -18,7 +18,7 @@ from hardware.poses import Array
 EARLIEST_S, LATEST_S = -0.15, 0.6
 STEP_S = 0.002
 SMOOTHING_S = 0.02
-MIN_SAMPLES = 60
+MIN_SAMPLES = 40
 MIN_CORRELATION = 0.9
 PARTS = 6
 """The expected error comes from how far the lags of so many parts of the recording disagree."""

@@ -35,7 +35,7 @@ def follower(
     return Signal(np.rint(1e9 * (captured_s + lag_s)).astype(np.int64), values)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     lag_s=st.floats(-0.1, 0.45),
     rate_hz=st.sampled_from([15.0, 30.0, 60.0]),

@@ -154,7 +154,7 @@ def test_recording_refuses_latencies_that_are_missing_or_poor_where_demanded(con
 
 
 def test_a_real_gripper_may_hold_the_board_so_it_is_moved_last_and_only_before_somebodys_eyes() -> None:
-    real = load_config(Path("configs/ur5e.yaml"))
+    real = load_config(Path(__file__).resolve().parents[3] / "configs" / "ur5e.yaml")
     parts = ["arm", "front", "wrist", "gripper", "input"]
     assert timed_parts(real, None, attended=True) == parts
     assert timed_parts(real, None, attended=False) == ["arm", "front", "wrist", "input"]
