@@ -159,7 +159,14 @@ def _swayed(
                 if shift is not None:
                     times_ns.append(frame.capture_ns)
                     shifts.append(shift)
-            yield replace(told, image=image, progress=done)
+            lacking = 0 if camera is None else max(ENOUGH_PICTURES - len(times_ns), 0)
+            yield replace(
+                told,
+                image=image,
+                progress=done,
+                score=done if camera is None else 1.0 - lacking / ENOUGH_PICTURES,
+                missing=(f"{lacking} more pictures in which the motion is seen",) if lacking else (),
+            )
         if camera is None or len(times_ns) >= ENOUGH_PICTURES:
             break
     return times_ns, shifts
