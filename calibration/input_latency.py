@@ -24,7 +24,7 @@ from hardware.interfaces import InputDevice
 READ_PERIOD_S = 0.002
 """How often a session reads the device."""
 PAUSE_S = 0.01
-PATIENCE_S = 1.0
+PATIENCE_S = 5.0
 MOTIONS = 60
 PUSHED = 0.9
 FULL_TRAVEL = 350

@@ -11,7 +11,7 @@ from hardware.input_devices import DeviceName
 def test_a_motion_is_timed_from_the_virtual_device_to_the_reading(device: DeviceName) -> None:
     result = measure_input_latency(device, "1")
     values = result.calibration.values
-    assert 0.0 < values["host_s"] <= values["host_p99_s"] < 1.0
+    assert 0.0 < values["host_s"] <= values["host_p99_s"] < 5.0
     assert result.calibration.views == {"motions": MOTIONS}
     assert result.calibration.devices == {"input": f"virtual {device}"}
     assert result.pictures["delays"].ndim == 3
