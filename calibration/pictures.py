@@ -58,7 +58,7 @@ def coverage_picture(
         axes.plot(x, y, ".", color=color, markersize=4)
         axes.quiver(x, y, *residuals.T, angles="xy", scale_units="xy", scale=1 / ARROWS, width=0.0015, color=color)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="x in px", ylabel="y in px", title=title)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def residual_picture(view_px: Array, view_mm: Array | None, used: NDArray[np.bool_], title: str) -> Image:
@@ -73,7 +73,7 @@ def residual_picture(view_px: Array, view_mm: Array | None, used: NDArray[np.boo
         axes.spines[["top", "right"]].set_visible(False)
         if i == 0:
             axes.set_title(title)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def moved_picture(image: Image, expected: Array, seen: Array) -> Image:
@@ -86,7 +86,8 @@ def moved_picture(image: Image, expected: Array, seen: Array) -> Image:
     return picture
 
 
-def _drawn(figure: Figure) -> Image:
+def drawn_figure(figure: Figure) -> Image:
+    """Return a figure as a picture."""
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its canvas untyped
     canvas.draw()
     return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()

@@ -48,9 +48,14 @@ STATE = np.dtype(
         ("safety", np.int8),
         ("goal", np.int64),
         ("arrived", np.bool_),
+        ("touched", np.float64, 6),
     ]
 )
-"""The arm at every servo period: poses base_from_tcp as position in m and rotation vector in rad, in `six` numbers."""
+"""The arm at every servo period: poses base_from_tcp as position in m and rotation vector in rad, in `six` numbers.
+
+`touched` is NaN while nothing has been felt.
+"""
+UNTOUCHED = np.full(6, np.nan)
 
 
 @runtime_checkable
@@ -128,6 +133,17 @@ class RealRig:
             raise DeviceError("The arm is only read, not driven.")
         self._arm.go(base_from_tcp)
 
+    def touch(self, depth_m: float) -> None:
+        """Begin to move straight down, until something is touched or that far."""
+        if self._arm is None:
+            raise DeviceError("The arm is only read, not driven.")
+        self._arm.touch(depth_m)
+
+    @property
+    def touched(self) -> Pose | None:
+        """Where the TCP was when the last `touch` felt something."""
+        return None if self._arm is None else self._arm.touched
+
     def hold(self) -> None:
         """Decelerate and hold."""
         if self._arm is not None:
@@ -185,6 +201,18 @@ class _DrivenArm:
         self._goal += 1
         self.tell({"goal": self._goal, "six": six(base_from_tcp).tolist()})
 
+    def touch(self, depth_m: float) -> None:
+        """Begin to move down until something is felt."""
+        self._goal += 1
+        self.tell({"goal": self._goal, "depth": depth_m})
+
+    @property
+    def touched(self) -> Pose | None:
+        """Where something was felt since the arm was last told to feel for it."""
+        newest = self._newest()
+        felt = newest["goal"] == self._goal and not np.isnan(newest["touched"]).any()
+        return pose(newest["touched"]) if felt else None
+
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send a message, if only to be heard. Raises DeviceError once the arm has stopped by itself."""
         self._listen()
@@ -238,7 +266,10 @@ def _drive(line: Connection, ring: RingHandle, devices: DevicesConfig, limits: A
                 message, heard_ns = json.loads(line.recv_bytes()), clock.now_ns()
                 if "goal" in message:
                     goal, holding = int(message["goal"]), False
-                    slow.go(pose(message["six"]))
+                    if "depth" in message:
+                        slow.touch(float(message["depth"]))
+                    else:
+                        slow.go(pose(message["six"]))
                 elif "hold" in message:
                     slow.hold()
             if not holding and clock.now_ns() - heard_ns > SILENT_S * NS_PER_S:
@@ -259,6 +290,7 @@ def _drive(line: Connection, ring: RingHandle, devices: DevicesConfig, limits: A
                     "safety": int(state.safety),
                     "goal": goal,
                     "arrived": slow.arrived and not holding,
+                    "touched": UNTOUCHED if slow.touched is None else six(slow.touched),
                 }
             )
     except (EOFError, OSError):

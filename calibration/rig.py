@@ -5,17 +5,24 @@ controller and limits as in a session, at a slower pace.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
 
 from hardware.arms.controller import ArmController, Authority, Start
 from hardware.arms.limits import ArmLimits
 from hardware.cameras.lens import Lens
-from hardware.clock import Clock
-from hardware.interfaces import Arm, ArmState, Frame
-from hardware.poses import Pose
+from hardware.clock import NS_PER_S, Clock
+from hardware.interfaces import Arm, ArmState, Frame, Teleop
+from hardware.poses import Array, Pose
 
 SLOW_M_S, SLOW_RAD_S = 0.10, 0.4
+TOUCH_M_S = 0.015
+TOUCH_N = 10.0
+"""Something is touched when the force has changed by so much since the descent began: well above a UR5e's noise."""
+UNTOUCHED_S = 0.3
+"""How long at the beginning of a descent the force counts as that of the free arm."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,15 @@ class Rig(Protocol):
         """Begin to move there slowly: straight up to its height if it is higher, then straight to it."""
         ...
 
+    def touch(self, depth_m: float) -> None:
+        """Begin to move straight down, until something is touched or that far: then `arrived`, and hold."""
+        ...
+
+    @property
+    def touched(self) -> Pose | None:
+        """Where the TCP was (base_from_tcp) when the last `touch` felt something; None if it has not."""
+        ...
+
     def hold(self) -> None:
         """Decelerate and hold."""
         ...
@@ -78,6 +94,30 @@ class Rig(Protocol):
     def close(self) -> None:
         """Stop the arm, and release everything."""
         ...
+
+
+@dataclass
+class _Descent:
+    """A way down: how far, where and when it began, and the forces (3,) that were felt before anything was touched."""
+
+    depth_m: float
+    start_ns: int
+    start_m: float | None = None
+    free: list[Array] = field(default_factory=list)
+
+    def feels(self, state: ArmState) -> bool:
+        """Take in the arm's state, and tell whether the force is no longer that of the free arm."""
+        force = state.wrench[:3]
+        if state.capture_ns - self.start_ns < UNTOUCHED_S * NS_PER_S or not self.free:
+            self.free.append(force)
+            return False
+        return float(np.linalg.norm(force - np.mean(self.free, axis=0))) > TOUCH_N
+
+    def is_over(self, state: ArmState) -> bool:
+        """Tell whether it has gone as far as it should."""
+        height = float(state.base_from_tcp.position[2])
+        self.start_m = height if self.start_m is None else self.start_m
+        return self.start_m - height >= self.depth_m
 
 
 class SlowArm:
@@ -91,11 +131,14 @@ class SlowArm:
         )
         self._arm, self._clock = arm, clock
         self._controller = ArmController(slow, arm.servo_period_s)
+        self._descent: _Descent | None = None
+        self.touched: Pose | None = None
 
     @property
     def arrived(self) -> bool:
         """Whether the arm is where it was last told to go."""
-        return self._controller.authority is not Authority.RETURN or self._controller.at_start
+        driving = self._controller.authority is Authority.RETURN and not self._controller.at_start
+        return self._descent is None and not driving
 
     @property
     def commanded(self) -> Pose | None:
@@ -104,15 +147,34 @@ class SlowArm:
 
     def go(self, base_from_tcp: Pose) -> None:
         """Begin to move there."""
+        self._descent = None
         self._controller.return_to(Start(base_from_tcp), self._clock.now_ns())
+
+    def touch(self, depth_m: float) -> None:
+        """Begin to move straight down until something is felt, which `touched` then tells, or that far."""
+        self.touched = None
+        self._descent = _Descent(depth_m, self._clock.now_ns())
+        self._controller.take_over(self._clock.now_ns())
 
     def hold(self) -> None:
         """Decelerate and hold."""
+        self._descent = None
         self._controller.hold(self._clock.now_ns())
 
     def tick(self) -> tuple[ArmState, str | None]:
         """Send the command of one servo period; return the arm's state, and why it was stopped if so."""
         state = self._arm.read()
+        if self._descent is not None:
+            self._descend(self._descent, state)
         command = self._controller.tick(self._clock.now_ns(), state, 1.0)
         self._arm.servo(command.base_from_tcp)
         return state, command.stopped
+
+    def _descend(self, descent: _Descent, state: ArmState) -> None:
+        if descent.feels(state):
+            self.touched = state.base_from_tcp
+            self.hold()
+        elif descent.is_over(state):
+            self.hold()
+        else:
+            self._controller.teleop(Teleop(self._clock.now_ns(), np.array([0.0, 0.0, -TOUCH_M_S, 0.0, 0.0, 0.0])))

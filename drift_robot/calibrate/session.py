@@ -12,12 +12,14 @@ from calibration.files import Calibration, Kind, read_calibration, write_calibra
 from calibration.guide import Procedure, conduct, unattended
 from calibration.procedures import Result
 from calibration.rig import Rig
+from calibration.teaching import feeling
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 
 T = TypeVar("T")
 TURN_S, UNATTENDED_TURN_S = 0.05, 0.25
 """Where nobody looks, simulated time passes in larger pieces."""
+NOT_BY_HAND = "Nobody can take the simulated arm by the hand: leave out --by-hand."
 SIMULATED_CAMERAS = ("front", "wrist")
 
 
@@ -47,11 +49,37 @@ def open_rig(config: Config, camera: str, by_hand: bool, attended: bool) -> Rig:
 
         return RealRig(config.devices, [camera], config.calibration.arm_cameras, config.limits, drives=not by_hand)
     if by_hand:
-        raise UserError("Nobody can take the simulated arm by the hand: leave out --by-hand.")
+        raise UserError(NOT_BY_HAND)
     from calibration.simulated_rig import SimulatedRig
 
     turn_s = TURN_S if attended else UNATTENDED_TURN_S
     return SimulatedRig(camera, config.calibration.board, config.limits, on_arm, seed=config.seed, turn_s=turn_s)
+
+
+def open_workspace_rig(config: Config, wanted: list[str] | None, by_hand: bool, attended: bool) -> Rig:
+    """Open the arm to feel for the table, and cameras to look on. Raises DeviceError, and UserError as `open_rig`."""
+    cameras, riding = cameras_of(config, wanted), config.calibration.arm_cameras
+    limits = feeling(config.limits)
+    if config.devices is not None:
+        from calibration.real_rig import RealRig
+
+        return RealRig(config.devices, cameras, riding, limits, drives=not by_hand)
+    if by_hand:
+        raise UserError(NOT_BY_HAND)
+    from calibration.simulated_rig import SimulatedRig
+    from hardware.cell.tasks.table import TableScene
+
+    first, *others = cameras
+    return SimulatedRig(
+        first,
+        config.calibration.board,
+        limits,
+        first in riding,
+        seed=config.seed,
+        turn_s=TURN_S if attended else UNATTENDED_TURN_S,
+        table=TableScene(),
+        others={name: name in riding for name in others},
+    )
 
 
 def guided(procedure: Procedure[T], attended: bool, say: Callable[[str], None]) -> T:

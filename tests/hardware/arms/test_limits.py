@@ -52,7 +52,7 @@ def test_a_batch_is_clipped_as_one_by_one() -> None:
 def test_a_command_that_starts_outside_is_never_let_further_out_nor_pulled_in(a: Array, b: Array, tilt: Array) -> None:
     start, pose = Pose(a, rotations.exp(tilt)), Pose(b, rotations.exp(tilt))
     position, _ = WORKSPACE.confine(pose, start)
-    low, high = WORKSPACE.bounds(start.rotation)
+    low, high = WORKSPACE.bounds(start)
 
     def outside(x: Array) -> Array:
         return np.maximum(low - x, 0.0) + np.maximum(x - high, 0.0)
