@@ -39,7 +39,7 @@ from calibration.workspace import (
 )
 from calibration.workspace_pictures import Eye, draw_points, draw_workspace, touches_picture
 from hardware.arms.limits import ArmLimits, Workspace
-from hardware.poses import Array, Pose
+from hardware.poses import Array, Pose, rotation_matrix
 
 PLACES = ((-1, -1), (-1, 0), (-1, 1), (0, 0), (1, 1), (1, 0), (1, -1))
 SHARES = (0.8, 0.65, 0.5, 0.35)
@@ -184,20 +184,16 @@ def touch_by_arm(rig: Rig, limits: ArmLimits, guide: Guide, show: _Show) -> Proc
 
 
 def touch_places(rig: Rig, limits: ArmLimits) -> list[Pose]:
-    """Return poses above the configured table, tool as it is now, spread over the workspace as far as it is reached."""
+    """Return poses above the configured table, the tool straight down, spread over the workspace as far as reached."""
     state = rig.arm()
-    reach, joints, rotation = (
-        Bounds(limits, state, rig.flange_from_tcp).reach(),
-        state.joints,
-        state.base_from_tcp.rotation,
-    )
-    low, high = np.array(limits.workspace_min_m), np.array(limits.workspace_max_m)
-    middle, half = (low + high) / 2, (high - low) / 2
+    reach, joints = Bounds(limits, state, rig.flange_from_tcp).reach(), state.joints
+    rotation, workspace = straight_down(state.base_from_tcp.rotation), Workspace(limits)
+    middle, half = (workspace.low + workspace.high) / 2, (workspace.high - workspace.low) / 2
     places = []
     for direction in PLACES:
         for share in SHARES:
             position = middle + share * half * np.array([*direction, 0.0])
-            position[2] = Workspace(limits).floor(position, rotation) + FIRST_HOVER_M
+            position[2] = workspace.floor(position, rotation) + FIRST_HOVER_M
             place = Pose(position, rotation)
             reached = reach(joints, place)
             if reached is not None:
@@ -205,6 +201,15 @@ def touch_places(rig: Rig, limits: ArmLimits) -> list[Pose]:
                 joints = reached
                 break
     return places
+
+
+def straight_down(rotation: Array) -> Array:
+    """Return a tool's rotation turned the shortest way so that its z axis points straight down."""
+    axis = np.cross(rotation[:, 2], -UP)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-9:
+        return rotation
+    return rotation_matrix(axis / sine * np.arctan2(sine, -rotation[2, 2])) @ rotation
 
 
 def _go(rig: Rig, place: Pose, guide: Guide, show: _Show) -> Procedure[bool]:

@@ -25,8 +25,7 @@ MIN_LENGTH_M, MIN_WIDTH_M = 0.15, 0.10
 MAX_TILT_RAD = np.radians(15.0)
 FITS_M = 0.003
 """A touch farther from the plane is left out."""
-MIN_FITTING = 0.6
-MAX_UNEVEN_M = 0.002
+MAX_UNEVEN_M = 0.0015
 """No plane if what fits is farther from it (rms)."""
 ROUNDS = 5
 MIN_SIDE_M = 0.1
@@ -102,15 +101,17 @@ def fit_table(touches: Sequence[Pose], tool_points: Array) -> Table:
     """
     if lacking := missing_touches(touches)[0]:
         raise NotGoodEnoughError(f"The touches do not tell a table: missing are {'; '.join(lacking)}.")
-    plane = Plane(UP, 0.0)
+    points = contacts(touches, tool_points, UP)
     for _ in range(ROUNDS):
-        points = contacts(touches, tool_points, plane.normal)
         plane = _robust_plane(points)
         if plane.tilt_rad > MAX_TILT_RAD:
             raise NotGoodEnoughError(
                 f"What was touched leans by {np.degrees(plane.tilt_rad):.0f} degrees, more than any table "
                 f"({np.degrees(MAX_TILT_RAD):.0f}): touch the bare table everywhere."
             )
+        before, points = points, contacts(touches, tool_points, plane.normal)
+        if (points == before).all():
+            break
     off = plane.above_m(points)
     table = Table(plane, points, off, np.abs(off) <= FITS_M)
     _check(table)
@@ -232,16 +233,24 @@ def _spread(points: Array) -> tuple[float, float]:
     return float(along[0]), float(along[1])
 
 
+def _needed(count: int) -> int:
+    """Return how many of some touches have to fit: more than the three that always fit, and than half.
+
+    With so many the breakdown point of the least median of squares is highest.
+    """
+    return min(count // 2 + 2, count)
+
+
 def _robust_plane(points: Array) -> Plane:
     """Return the plane through what fits together of points (n, 3)."""
-    keep = len(points) // 2 + 2  # of which the worst is made best: the breakdown point is highest so
     best, least = _plane(points), np.inf
-    for triple in combinations(range(len(points)), 3):
-        corners = points[list(triple)]
-        if _spread(corners)[1] < 0.5 * MIN_WIDTH_M:
+    for a, b, c in combinations(points, 3):
+        across = np.cross(b - a, c - a)
+        twice_area = float(np.linalg.norm(across))
+        if twice_area < 0.5 * MIN_LENGTH_M * MIN_WIDTH_M:
             continue
-        plane = _plane(corners)
-        worst = float(np.sort(np.abs(plane.above_m(points)))[min(keep, len(points)) - 1])
+        plane = _upward(across / twice_area, a)
+        worst = float(np.sort(np.abs(plane.above_m(points)))[_needed(len(points)) - 1])
         if worst < least:
             best, least = plane, worst
     fitting = np.abs(best.above_m(points)) <= FITS_M
@@ -251,14 +260,18 @@ def _robust_plane(points: Array) -> Plane:
 def _plane(points: Array) -> Plane:
     """Return the plane of least squared distances to points (n, 3)."""
     centre = points.mean(axis=0)
-    normal = np.linalg.svd(points - centre)[2][2]
+    return _upward(np.linalg.svd(points - centre)[2][2], centre)
+
+
+def _upward(normal: Array, point: Array) -> Plane:
+    """Return the plane through a point with a normal or its opposite."""
     normal = normal if normal[2] > 0.0 else -normal
-    return Plane(normal, float(normal @ centre))
+    return Plane(normal, float(normal @ point))
 
 
 def _check(table: Table) -> None:
     count, used = len(table.points), int(table.used.sum())
-    if used < max(MIN_TOUCHES, MIN_FITTING * count):
+    if used < _needed(count):
         worst = 1000 * float(np.abs(table.off_m).max())
         raise NotGoodEnoughError(
             f"Only {used} of {count} touches lie on one plane (the worst is {worst:.1f} mm off): clear the table, and "
