@@ -93,20 +93,24 @@ def draw_points(image: Image, eye: Eye, base_from_tcp: Pose, points: Array, fits
 
 def touches_picture(table: Table, box: Box, title: str) -> Image:
     """Return the touches seen from above, with how far each is from the plane, the plane's height, and the walls."""
-    figure = Figure(figsize=(9, 7), layout="constrained")
+    figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    low, high = box.low, box.high
-    x, y = np.meshgrid(np.linspace(low[0], high[0], 30), np.linspace(low[1], high[1], 30))
+    (left, near, _), (right, far, _) = box.low.tolist(), box.high.tolist()
+    x, y = np.meshgrid(np.linspace(left, right, 50), np.linspace(near, far, 50), indexing="ij")
     heights = 1000 * table.plane.height_m(np.stack([x, y], axis=-1))
-    shading = axes.pcolormesh(y, x, heights, cmap="Blues", shading="gouraud", alpha=0.6)
-    figure.colorbar(shading, ax=axes, label="height of the table in mm")
-    axes.add_patch(Rectangle((low[1], low[0]), high[1] - low[1], high[0] - low[0], fill=False, color="#f59614", lw=2))
-    for point, off, fits in zip(table.points, table.off_m, table.used.tolist(), strict=True):
-        color = "#00a03c" if fits else "#dc2828"
+    extent = (near, far, left, right)
+    shading = axes.imshow(heights, cmap="Blues", extent=extent, origin="lower", interpolation="bilinear", alpha=0.6)
+    figure.colorbar(shading, ax=axes, label="height of the table in mm", shrink=0.8)
+    axes.add_patch(Rectangle((near, left), far - near, right - left, fill=False, color="#f59614", lw=2))
+    for number, (point, off, fits) in enumerate(zip(table.points, table.off_m, table.used.tolist(), strict=True), 1):
+        color = "#00803c" if fits else "#dc2828"
         axes.plot(point[1], point[0], "o", color=color)
-        axes.annotate(f"{1000 * off:+.2f} mm", (point[1], point[0]), (6, 6), textcoords="offset points", color=color)
-    axes.set(xlabel="y of the base in m", ylabel="x of the base in m", title=title, aspect="equal")
-    axes.invert_xaxis()  # as the arm sees it: x ahead, y to the left
+        words = f"{number}: {1000 * off:+.2f} mm"
+        axes.annotate(words, (point[1], point[0]), (0, 7), textcoords="offset points", color=color, ha="center")
+    sides = np.concatenate([table.points[:, 1], [near, far]]), np.concatenate([table.points[:, 0], [left, right]])
+    axes.set_xlim(sides[0].max() + GRID_M, sides[0].min() - GRID_M)
+    axes.set_ylim(sides[1].min() - GRID_M, sides[1].max() + GRID_M)
+    axes.set(xlabel="y of the base in m (the arm looks up the picture)", ylabel="x of the base in m", title=title)
     return drawn_figure(figure)
 
 

@@ -324,9 +324,11 @@ class ArmController:
         climb = float(self._workspace.slope(start) @ linear[:2])  # of the floor below the tool
         linear[2] = min(max(twist[2], climb - sinking[2]), rising[2])
         cut = linear != twist[:3]
-        if cut.any():
-            table = linear[2] > twist[2] and low[2] > self._workspace.low[2]
-            limited.add(Limit.TABLE if table else Limit.WORKSPACE)
+        table = linear[2] > twist[2] and low[2] > self._workspace.low[2]
+        if table:
+            limited.add(Limit.TABLE)
+        if cut[:2].any() or (cut[2] and not table):
+            limited.add(Limit.WORKSPACE)
         follower.glide(np.concatenate([linear, twist[3:]]))
         return proposed, limited
 
