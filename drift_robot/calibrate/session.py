@@ -13,6 +13,7 @@ from calibration.guide import Procedure, conduct, unattended
 from calibration.procedures import Result
 from calibration.rig import Rig
 from calibration.teaching import feeling
+from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 
@@ -43,17 +44,17 @@ def rigs(config: Config, wanted: list[str] | None, by_hand: bool, attended: bool
 
 def open_rig(config: Config, camera: str, by_hand: bool, attended: bool) -> Rig:
     """Open what a camera's calibration needs. Raises DeviceError, and UserError for what the cell cannot do."""
-    on_arm = camera in config.calibration.arm_cameras
+    on_arm, limits = camera in config.calibration.arm_cameras, enforced_limits(config)
     if config.devices is not None:
         from calibration.real_rig import RealRig
 
-        return RealRig(config.devices, [camera], config.calibration.arm_cameras, config.limits, drives=not by_hand)
+        return RealRig(config.devices, [camera], config.calibration.arm_cameras, limits, drives=not by_hand)
     if by_hand:
         raise UserError(NOT_BY_HAND)
     from calibration.simulated_rig import SimulatedRig
 
     turn_s = TURN_S if attended else UNATTENDED_TURN_S
-    return SimulatedRig(camera, config.calibration.board, config.limits, on_arm, seed=config.seed, turn_s=turn_s)
+    return SimulatedRig(camera, config.calibration.board, limits, on_arm, seed=config.seed, turn_s=turn_s)
 
 
 def open_workspace_rig(config: Config, wanted: list[str] | None, by_hand: bool, attended: bool) -> Rig:

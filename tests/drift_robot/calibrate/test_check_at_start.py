@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny_run import wait_for
 
 from calibration.files import Calibration, Kind, lens_entry, pose_entry, write_calibration
 from calibration.procedures import CHECK_POSE
@@ -46,12 +45,12 @@ def config(host: str, tmp_path: Path, emulate: Callable[..., EmulatedController]
                     "max_age_s": 0.5,
                 },
                 "cameras": {
-                    "wrist": {"driver": "realsense", "serial": "1", "fps": 15, "recovery": {"stalled_s": 60.0}}
+                    "wrist": {"driver": "realsense", "serial": "1", "fps": 15, "recovery": {"stalled_s": 30.0}}
                 },
             },
             "input": {"device": "scripted"},
             "limits": {"arm_timeout_s": 1.0, "device_timeout_s": 1.0},
-            "camera_timeout_s": 30.0,
+            "camera_timeout_s": 10.0,
             "policy": {"unet_dims": [16], "vision": "small_cnn"},
             "calibration": {"folder": str(tmp_path / "calibrations"), "enforce": True, "check_at_start": True},
         },
@@ -90,14 +89,21 @@ def interrupted_in_its_first_episode(config: Config, run: RunFolder) -> tuple[li
     said: list[str] = []
     episode = run.demonstrations / "episodes" / "000000.zarr.partial"
 
+    over = threading.Event()
+
     def interrupt() -> None:
-        wait_for(episode.exists)
-        os.kill(os.getpid(), signal.SIGTERM)
+        while not over.wait(0.05):
+            if episode.exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     watcher = threading.Thread(target=interrupt)
     watcher.start()
-    figures = run_session(config, run, "collect", "scripted", False, said.append)
-    watcher.join()
+    try:
+        figures = run_session(config, run, "collect", "scripted", False, said.append)
+    finally:
+        over.set()
+        watcher.join()
     assert figures.interrupted, said
     return said, Episode.open(episode)
 
