@@ -100,9 +100,7 @@ def workspace(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = Fals
     guide the tool onto the table, and into corners of the free space, and press a key at each. What you leave out stays
     as it was. Pictures show table and box as every calibrated camera sees them.
     """
-    from calibration.files import Kind, read_calibration
     from calibration.teaching import calibrate_workspace
-    from calibration.workspace import CELL
     from calibration.workspace_pictures import eyes_of
     from drift_robot import __version__
     from drift_robot.calibrate import session
@@ -112,11 +110,10 @@ def workspace(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = Fals
     settings = load_config(config)
     if by_hand and alone:
         raise UserError("Guiding by hand needs somebody: leave out --by-hand or --unattended.")
-    folder = Path(settings.calibration.folder)
-    earlier = read_calibration(folder, Kind.WORKSPACE, CELL)
+    earlier = session.earlier_workspace(settings, _say)
     devices = {"arm": settings.devices.arm.host if settings.devices else "simulated"}
     with _stoppable(), closing(session.open_workspace_rig(settings, camera, by_hand, not alone)) as rig:
-        eyes = eyes_of(folder, {name: site.on_arm for name, site in rig.cameras.items()})
+        eyes = eyes_of(Path(settings.calibration.folder), {name: site.on_arm for name, site in rig.cameras.items()})
         procedure = calibrate_workspace(rig, settings.limits, eyes, earlier, devices, __version__)
         session.keep(settings, session.guided(procedure, not alone, _say), _say)
         if unseen := [name for name in rig.cameras if name not in eyes]:

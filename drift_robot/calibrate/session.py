@@ -8,11 +8,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.errors import CalibrationError
 from calibration.files import Calibration, Kind, read_calibration, write_calibration
 from calibration.guide import Procedure, conduct, unattended
 from calibration.procedures import Result
 from calibration.rig import Rig
 from calibration.teaching import feeling
+from calibration.workspace import CELL
 from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config
 from drift_robot.errors import UserError
@@ -81,6 +83,18 @@ def open_workspace_rig(config: Config, wanted: list[str] | None, by_hand: bool, 
         table=TableScene(),
         others={name: name in riding for name in others},
     )
+
+
+def earlier_workspace(config: Config, say: Callable[[str], None]) -> Calibration | None:
+    """Return the workspace as it was taught before, from which what is not taught anew is kept; None without one.
+
+    One that was changed by hand is not taken up, which is said.
+    """
+    try:
+        return read_calibration(Path(config.calibration.folder), Kind.WORKSPACE, CELL)
+    except CalibrationError as error:
+        say(f"{error} Nothing of it is kept.")
+        return None
 
 
 def guided(procedure: Procedure[T], attended: bool, say: Callable[[str], None]) -> T:

@@ -21,6 +21,7 @@ from calibration.guide import Answer, Guide
 from calibration.simulated_rig import SimulatedRig
 from calibration.workspace import CELL
 from data.episode import Episode
+from drift_robot.calibrate import session
 from drift_robot.calibrate.enforcement import calibration_record, enforced_limits
 from drift_robot.calibrate.window import GuideWindow
 from drift_robot.cli import main
@@ -146,6 +147,9 @@ def test_a_workspace_is_taught_alone_and_bounds_every_session_from_then_on(
     path.write_text(path.read_text().replace("- 0.04", "- 0.05", 1))
     with pytest.raises(CalibrationError, match="was changed after it was written"):
         enforced_limits(settings)
+    said: list[str] = []
+    assert session.earlier_workspace(settings, said.append) is None  # so that it can be taught anew
+    assert "was changed after it was written" in said[0]
 
 
 def high_table(folder: Path) -> None:
