@@ -18,11 +18,15 @@ from hardware.interfaces import Arm, ArmState, Frame, Teleop
 from hardware.poses import Array, Pose
 
 SLOW_M_S, SLOW_RAD_S = 0.10, 0.4
-TOUCH_M_S = 0.015
+TOUCH_M_S = 0.010
 TOUCH_N = 10.0
 """Something is touched when the force has changed by so much since the descent began: well above a UR5e's noise."""
 UNTOUCHED_S = 0.3
 """How long at the beginning of a descent the force counts as that of the free arm."""
+RELIEF_M = 0.002
+"""How far the arm goes up again at once: its command is ahead of it by its lag, and would press."""
+BLIND_S = 0.02
+"""On a state older than this a descent pauses, lest it press on what it has not felt yet."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Rig(Protocol):
         ...
 
     def touch(self, depth_m: float) -> None:
-        """Begin to move straight down, until something is touched or that far: then `arrived`, and hold."""
+        """Begin to move straight down, until something is touched, and let go of, or that far: then `arrived`."""
         ...
 
     @property
@@ -172,9 +176,11 @@ class SlowArm:
 
     def _descend(self, descent: _Descent, state: ArmState) -> None:
         if descent.feels(state):
-            self.touched = state.base_from_tcp
-            self.hold()
+            self.touched = here = state.base_from_tcp
+            self.go(Pose(here.position + np.array([0.0, 0.0, RELIEF_M]), here.rotation))
         elif descent.is_over(state):
             self.hold()
         else:
-            self._controller.teleop(Teleop(self._clock.now_ns(), np.array([0.0, 0.0, -TOUCH_M_S, 0.0, 0.0, 0.0])))
+            now_ns = self._clock.now_ns()
+            speed = 0.0 if now_ns - state.capture_ns > BLIND_S * NS_PER_S else TOUCH_M_S
+            self._controller.teleop(Teleop(now_ns, np.array([0.0, 0.0, -speed, 0.0, 0.0, 0.0])))

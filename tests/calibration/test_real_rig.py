@@ -9,7 +9,7 @@ import pytest
 
 from calibration.board import Board
 from calibration.real_rig import SILENT_S, RealRig
-from calibration.rig import SLOW_M_S
+from calibration.rig import RELIEF_M, SLOW_M_S
 from calibration.teaching import feeling, straight_down
 from calibration.workspace import tool_at
 from hardware.arms.limits import ArmLimits
@@ -80,7 +80,7 @@ def test_it_sees_drives_slowly_and_arrives_and_holds_when_nobody_is_heard_of(
     assert not rig.arrived
 
 
-def test_it_feels_for_the_table_and_stays_there(devices: DevicesConfig) -> None:
+def test_it_feels_for_the_table_and_lets_go_of_it(devices: DevicesConfig) -> None:
     with closing(RealRig(devices, [], (), feeling(LIMITS), drives=True)) as rig:
         start = rig.arm().base_from_tcp
         rig.go(Pose(np.array([*start.position[:2], 0.05]), straight_down(start.rotation)))
@@ -98,7 +98,8 @@ def test_it_feels_for_the_table_and_stays_there(devices: DevicesConfig) -> None:
         assert touched is not None
         tips = tool_at(touched, np.array(LIMITS.tool_points_m))
         assert abs(tips[:, 2].min()) < 1e-3
-        np.testing.assert_allclose(rig.arm().base_from_tcp.position, touched.position, atol=1.5e-3)
+        time.sleep(0.5)
+        np.testing.assert_allclose(rig.arm().base_from_tcp.position, touched.position, atol=RELIEF_M + 1.5e-3)
 
 
 def arrive(rig: RealRig) -> None:
