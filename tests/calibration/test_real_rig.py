@@ -103,7 +103,7 @@ def test_it_feels_for_the_table_and_lets_go_of_it(devices: DevicesConfig) -> Non
 
 
 def arrive(rig: RealRig) -> None:
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 200
     while not rig.arrived:
         rig.turn()
         assert time.monotonic() < deadline_s
