@@ -59,7 +59,7 @@ def coverage_picture(
         axes.plot(x, y, ".", color=color, markersize=4)
         axes.quiver(x, y, *residuals.T, angles="xy", scale_units="xy", scale=1 / ARROWS, width=0.0015, color=color)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="x in px", ylabel="y in px", title=title)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def residual_picture(view_px: Array, view_mm: Array | None, used: NDArray[np.bool_], title: str) -> Image:
@@ -74,7 +74,7 @@ def residual_picture(view_px: Array, view_mm: Array | None, used: NDArray[np.boo
         axes.spines[["top", "right"]].set_visible(False)
         if i == 0:
             axes.set_title(title)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def moved_picture(image: Image, expected: Array, seen: Array) -> Image:
@@ -110,7 +110,7 @@ def lag_picture(lag: Lag, title: str, quantity: str) -> Image:
     )
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def votes_picture(votes: Array, lag_s: float, title: str) -> Image:
@@ -123,7 +123,7 @@ def votes_picture(votes: Array, lag_s: float, title: str) -> Image:
         title=title, xlabel="shift in ms, display lag included", ylabel="share of pictures that agree", ylim=(0, 1.05)
     )
     axes.spines[["top", "right"]].set_visible(False)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def delays_picture(delays_s: Sequence[float], title: str) -> Image:
@@ -134,10 +134,11 @@ def delays_picture(delays_s: Sequence[float], title: str) -> Image:
     axes.axvline(1000 * float(np.median(delays_s)), color="#dc2828", linewidth=1)
     axes.set(title=title, xlabel="delay in ms (red: median)", ylabel="motions", xlim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
-def _drawn(figure: Figure) -> Image:
+def drawn_figure(figure: Figure) -> Image:
+    """Return a figure as a picture."""
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its canvas untyped
     canvas.draw()
     return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()

@@ -36,7 +36,7 @@ SILENT_S = 0.5
 START_S = 30.0
 STOP_S = 5.0
 TURN_S = 0.01
-PICTURE_S = 2.0
+PICTURE_S = 10.0
 PRIORITY = 30
 STATE_SLOTS = 4096
 STATE = np.dtype(
@@ -54,12 +54,15 @@ STATE = np.dtype(
         ("reached_ns", np.int64),
         ("commanded_opening", np.float64),
         ("opening", np.float64),
+        ("touched", np.float64, 6),
     ]
 )
 """The arm at every servo period: poses base_from_tcp as position in m and rotation vector in rad, in `six` numbers.
 
 Commands were sent at `command_ns`, a pose to be reached at `reached_ns`. Openings are 1 where no gripper is open.
+`touched` is NaN while nothing has been felt.
 """
+UNTOUCHED = np.full(6, np.nan)
 
 
 @runtime_checkable
@@ -140,6 +143,17 @@ class RealRig:
         if self._arm is None:
             raise DeviceError("The arm is only read, not driven.")
         self._arm.go(base_from_tcp)
+
+    def touch(self, depth_m: float) -> None:
+        """Begin to move straight down, until something is touched or that far."""
+        if self._arm is None:
+            raise DeviceError("The arm is only read, not driven.")
+        self._arm.touch(depth_m)
+
+    @property
+    def touched(self) -> Pose | None:
+        """Where the TCP was when the last `touch` felt something."""
+        return None if self._arm is None else self._arm.touched
 
     def hold(self) -> None:
         """Decelerate and hold."""
@@ -251,6 +265,18 @@ class _DrivenArm:
             self._read = record.sequence
             self._rows.append(record.value)
 
+    def touch(self, depth_m: float) -> None:
+        """Begin to move down until something is felt."""
+        self._goal += 1
+        self.tell({"goal": self._goal, "depth": depth_m})
+
+    @property
+    def touched(self) -> Pose | None:
+        """Where something was felt since the arm was last told to feel for it."""
+        newest = self._newest()
+        felt = newest["goal"] == self._goal and not np.isnan(newest["touched"]).any()
+        return pose(newest["touched"]) if felt else None
+
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send a message, if only to be heard. Raises DeviceError once the arm has stopped by itself."""
         self._listen()
@@ -320,6 +346,8 @@ def _serve(line: Connection, states: RingWriter, slow: SlowArm, arm: Arm, grippe
                     goal, holding = int(message["goal"]), False
                     if "sway" in message:
                         slow.sway(grips=bool(message["sway"]))
+                    elif "depth" in message:
+                        slow.touch(float(message["depth"]))
                     else:
                         slow.go(pose(message["six"]))
                 elif "hold" in message:
@@ -347,6 +375,7 @@ def _serve(line: Connection, states: RingWriter, slow: SlowArm, arm: Arm, grippe
                     "reached_ns": command_ns + period_ns,
                     "commanded_opening": slow.commanded_opening,
                     "opening": gripper.read() if gripper else 1.0,
+                    "touched": UNTOUCHED if slow.touched is None else six(slow.touched),
                 }
             )
     except DeviceError as error:

@@ -5,7 +5,7 @@ controller and limits as in a session, at a slower pace.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +18,19 @@ from hardware.arms.limits import ArmLimits
 from hardware.cameras.lens import Lens
 from hardware.clock import NS_PER_S, Clock
 from hardware.errors import DeviceError
-from hardware.interfaces import Arm, ArmState, Frame, Gripper
-from hardware.poses import Pose
+from hardware.interfaces import Arm, ArmState, Frame, Gripper, Teleop
+from hardware.poses import Array, Pose
 
 SLOW_M_S, SLOW_RAD_S = 0.10, 0.4
+TOUCH_M_S = 0.010
+TOUCH_N = 10.0
+"""Something is touched when the force has changed by so much since the descent began: well above a UR5e's noise."""
+UNTOUCHED_S = 0.3
+"""How long at the beginning of a descent the force counts as that of the free arm."""
+RELIEF_M = 0.002
+"""How far the arm goes up again at once: its command is ahead of it by its lag, and would press."""
+BLIND_S = 0.02
+"""On a state older than this a descent pauses, lest it press on what it has not felt yet."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,15 @@ class Rig(Protocol):
         """Begin to move there slowly: straight up to its height if it is higher, then straight to it."""
         ...
 
+    def touch(self, depth_m: float) -> None:
+        """Begin to move straight down, until something is touched, and let go of, or that far: then `arrived`."""
+        ...
+
+    @property
+    def touched(self) -> Pose | None:
+        """Where the TCP was (base_from_tcp) when the last `touch` felt something; None if it has not."""
+        ...
+
     def hold(self) -> None:
         """Decelerate and hold."""
         ...
@@ -84,6 +102,30 @@ class Rig(Protocol):
     def close(self) -> None:
         """Stop the arm, and release everything."""
         ...
+
+
+@dataclass
+class _Descent:
+    """A way down: how far, where and when it began, and the forces (3,) that were felt before anything was touched."""
+
+    depth_m: float
+    start_ns: int
+    start_m: float | None = None
+    free: list[Array] = field(default_factory=list)
+
+    def feels(self, state: ArmState) -> bool:
+        """Take in the arm's state, and tell whether the force is no longer that of the free arm."""
+        force = state.wrench[:3]
+        if state.capture_ns - self.start_ns < UNTOUCHED_S * NS_PER_S or not self.free:
+            self.free.append(force)
+            return False
+        return float(np.linalg.norm(force - np.mean(self.free, axis=0))) > TOUCH_N
+
+    def is_over(self, state: ArmState) -> bool:
+        """Tell whether it has gone as far as it should."""
+        height = float(state.base_from_tcp.position[2])
+        self.start_m = height if self.start_m is None else self.start_m
+        return self.start_m - height >= self.depth_m
 
 
 class TimingRig(Protocol):
@@ -177,11 +219,14 @@ class SlowArm:
         self._controller = ArmController(slow, arm.servo_period_s)
         self._sent_opening: float | None = None
         self._sway_end_ns = 0
+        self._descent: _Descent | None = None
+        self.touched: Pose | None = None
 
     @property
     def arrived(self) -> bool:
-        """Whether the arm is where it was last told to go, or has swayed to the end."""
-        return not self.swaying and (self._controller.authority is not Authority.RETURN or self._controller.at_start)
+        """Whether the arm is where it was last told to go, or has swayed or felt its way to the end."""
+        driving = self._controller.authority is Authority.RETURN and not self._controller.at_start
+        return self._descent is None and not driving and not self.swaying
 
     @property
     def commanded(self) -> Pose | None:
@@ -200,10 +245,18 @@ class SlowArm:
 
     def go(self, base_from_tcp: Pose) -> None:
         """Begin to move there."""
+        self._descent = None
         self._controller.return_to(Start(base_from_tcp), self._clock.now_ns())
+
+    def touch(self, depth_m: float) -> None:
+        """Begin to move straight down until something is felt, which `touched` then tells, or that far."""
+        self.touched = None
+        self._descent = _Descent(depth_m, self._clock.now_ns())
+        self._controller.take_over(self._clock.now_ns())
 
     def hold(self) -> None:
         """Decelerate and hold."""
+        self._descent = None
         self._controller.hold(self._clock.now_ns())
 
     def sway(self, grips: bool) -> None:
@@ -211,6 +264,7 @@ class SlowArm:
         here, now_ns = self.commanded, self._clock.now_ns()
         if here is None:
             raise DeviceError("The arm's state is not known yet, so it cannot move.")
+        self._descent = None
         self._controller.hand_back(now_ns)
         refused = self._controller.schedule(sway_path(here, None if grips else self.commanded_opening, now_ns), now_ns)
         if refused is not None:
@@ -220,9 +274,22 @@ class SlowArm:
     def tick(self) -> tuple[ArmState, str | None]:
         """Send the command of one servo period; return the arm's state, and why it was stopped if so."""
         state, opening = self._arm.read(), self._gripper.read() if self._gripper else 1.0
+        if self._descent is not None:
+            self._descend(self._descent, state)
         command = self._controller.tick(self._clock.now_ns(), state, opening)
         self._arm.servo(command.base_from_tcp)
         if self._gripper is not None and command.gripper != self._sent_opening:
             self._gripper.move(command.gripper)
             self._sent_opening = command.gripper
         return state, command.stopped
+
+    def _descend(self, descent: _Descent, state: ArmState) -> None:
+        if descent.feels(state):
+            self.touched = here = state.base_from_tcp
+            self.go(Pose(here.position + np.array([0.0, 0.0, RELIEF_M]), here.rotation))
+        elif descent.is_over(state):
+            self.hold()
+        else:
+            now_ns = self._clock.now_ns()
+            speed = 0.0 if now_ns - state.capture_ns > BLIND_S * NS_PER_S else TOUCH_M_S
+            self._controller.teleop(Teleop(now_ns, np.array([0.0, 0.0, -speed, 0.0, 0.0, 0.0])))

@@ -465,6 +465,7 @@ def emulate(
             "drawer_interaction",
             "board_on_table",
             "board_in_gripper",
+            "bare_table",
         ],
         typer.Option(help="What stands on the table; a board to calibrate with lies there or is held by the gripper."),
     ] = "lift",

@@ -16,8 +16,9 @@ calibrate_app = typer.Typer(
 1. `drift-robot calibrate board CONFIG --out board.pdf`: print the board.
 2. `drift-robot calibrate intrinsics CONFIG`: lens of every camera.
 3. `drift-robot calibrate hand-eye CONFIG`: where every camera is.
-4. `drift-robot calibrate latency CONFIG`: how late pictures, poses and motions are.
-5. `drift-robot calibrate check CONFIG`: has a camera moved since?
+4. `drift-robot calibrate workspace CONFIG`: where table and walls are, which the arm then keeps from.
+5. `drift-robot calibrate latency CONFIG`: how late pictures, poses and motions are.
+6. `drift-robot calibrate check CONFIG`: has a camera moved since?
 
 Each writes one YAML file into the configuration's `calibration.folder`, with pictures of what was seen beside it.""",
 )
@@ -90,6 +91,34 @@ def hand_eye(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False
         for name, rig in session.rigs(settings, camera, by_hand, not alone):
             procedure = calibrate_hand_eye(rig, name, board, lenses[name], __version__)
             session.keep(settings, session.guided(procedure, not alone, _say), _say)
+
+
+@calibrate_app.command("workspace")
+def workspace(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False, alone: Unattended = False) -> None:
+    """Teach where the table is, and how far the arm may go; every session then keeps it above and within.
+
+    The arm goes down slowly all over the workspace until it feels the table, after you have agreed. With --by-hand you
+    guide the tool onto the table, and into corners of the free space, and press a key at each. What you leave out stays
+    as it was. Pictures show table and box as every calibrated camera sees them.
+    """
+    from calibration.teaching import calibrate_workspace
+    from calibration.workspace_pictures import eyes_of
+    from drift_robot import __version__
+    from drift_robot.calibrate import session
+    from drift_robot.config import load_config
+    from drift_robot.errors import UserError
+
+    settings = load_config(config)
+    if by_hand and alone:
+        raise UserError("Guiding by hand needs somebody: leave out --by-hand or --unattended.")
+    earlier = session.earlier_workspace(settings, _say)
+    devices = {"arm": settings.devices.arm.host if settings.devices else "simulated"}
+    with _stoppable(), closing(session.open_workspace_rig(settings, camera, by_hand, not alone)) as rig:
+        eyes = eyes_of(Path(settings.calibration.folder), {name: site.on_arm for name, site in rig.cameras.items()})
+        procedure = calibrate_workspace(rig, settings.limits, eyes, earlier, devices, __version__)
+        session.keep(settings, session.guided(procedure, not alone, _say), _say)
+        if unseen := [name for name in rig.cameras if name not in eyes]:
+            _say(f"Not drawn over the pictures of {', '.join(unseen)}: run 'drift-robot calibrate hand-eye' first.")
 
 
 @calibrate_app.command("latency")

@@ -30,7 +30,7 @@ from data.events import EventLog
 from data.schema import Outcome
 from data.session import Session
 from drift_robot import __version__
-from drift_robot.calibrate.enforcement import calibration_record
+from drift_robot.calibrate.enforcement import calibration_record, enforced_limits
 from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.comparison import Comparison
 from drift_robot.comparison_report import is_established
@@ -164,6 +164,7 @@ def run_session(
     if show_window and config.window.overlay is not None and not Episode.open(config.window.overlay).layout.cameras:
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
+    config = replace(config, limits=enforced_limits(config))
     folder = {"collect": run.demonstrations, "adapt": run.session, "evaluate": run.evaluation}[mode]
     session = open_session(folder if comparison is None else comparison.folder, config)
     layout = episode_layout(config)

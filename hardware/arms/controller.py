@@ -316,16 +316,19 @@ class ArmController:
                 self._gripper = min(max(float(reading.gripper), 0.0), 1.0)
         move = twist * self._period_s
         proposed = Pose(start.position + move[:3], rotations.exp(move[3:]) @ start.rotation)
-        low, high = self._workspace.bounds(start.rotation)
+        low, high = self._workspace.bounds(start)
         braking, reaction_s = 0.5 * self.limits.max_acceleration_m_s2, self._reaction_s
-        linear = np.minimum(
-            np.maximum(twist[:3], -approach_speed(start.position - low, braking, reaction_s)),
-            approach_speed(high - start.position, braking, reaction_s),
-        )
+        sinking = approach_speed(start.position - low, braking, reaction_s)
+        rising = approach_speed(high - start.position, braking, reaction_s)
+        linear = np.minimum(np.maximum(twist[:3], -sinking), rising)
+        climb = float(self._workspace.slope(start) @ linear[:2])  # of the floor below the tool
+        linear[2] = min(max(twist[2], climb - sinking[2]), rising[2])
         cut = linear != twist[:3]
-        if cut.any():
-            table = cut[2] and twist[2] < 0.0 and low[2] > self._workspace.low[2]
-            limited.add(Limit.TABLE if table else Limit.WORKSPACE)
+        table = linear[2] > twist[2] and low[2] > self._workspace.low[2]
+        if table:
+            limited.add(Limit.TABLE)
+        if cut[:2].any() or (cut[2] and not table):
+            limited.add(Limit.WORKSPACE)
         follower.glide(np.concatenate([linear, twist[3:]]))
         return proposed, limited
 
