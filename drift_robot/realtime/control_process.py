@@ -40,7 +40,7 @@ from drift_robot.observation import Reading, object_features, reading_at, togeth
 from drift_robot.realtime import records
 from drift_robot.realtime.arm_process import SESSION
 from drift_robot.realtime.child import Life
-from drift_robot.realtime.messages import Acting, EpisodeSaved, Said, Swapped, Wish
+from drift_robot.realtime.messages import Acting, EpisodeSaved, Said, StartWanted, Swapped, Wish
 from drift_robot.realtime.pacing import Pace, SpareTime
 from drift_robot.realtime.scenes import RealScenes, Scenes, SimulatedScenes
 from drift_robot.run_folder import RunFolder
@@ -235,6 +235,7 @@ class Control:
         self._recording = False
         self._swaps = 0
         self._swapped_ns: int | None = None
+        self._start_wanted: StartWanted | None = None
         contest = setup.comparison
         self._turns = Turns(contest) if contest else None
         device = chosen_device(setup.compute)
@@ -289,6 +290,8 @@ class Control:
                 self._done = message.done
                 if self._turns is not None:
                     self._turns.look()
+                    if message.dropped is not None:
+                        self._tell_start(self._turns)
         self._watch_cameras(now_ns)
         if arm.phase is Phase.RESETTING:
             self._prepare(arm)
@@ -370,11 +373,13 @@ class Control:
         if self._recording:
             self._recording = False
             self._devices.order(records.BREAK_OFF)
-        if self._scene_step == 0 and self._done < self._setup.planned:
-            self._swap()
+        if self._scene_step == 0:
+            if self._done < self._setup.planned:
+                self._swap()
             self._scene += 1
             if self._turns is not None:
-                self._life.say(Said(self._turns.put_up().sentence(self._setup.planned // 2)))
+                self._turns.put_up()
+                self._tell_start(self._turns)
             self._scenes.ask(self._scene, self._seed())
             self._scene_step = 1
         elif self._scene_step == 1 and self._scenes.stands(arm):
@@ -383,6 +388,14 @@ class Control:
         elif self._scene_step == 2 and not self._devices.blind(self._stood_ns):
             self._life.say(ResetDone())
             self._scene_step = 3
+
+    def _tell_start(self, turns: Turns) -> None:
+        """Tell the operator which start the next episode of a comparison needs, when that has changed."""
+        wanted = turns.wanted()
+        start = StartWanted(*wanted) if wanted else None
+        if start is not None and start != self._start_wanted:
+            self._life.say(start)
+        self._start_wanted = start
 
     def _swap(self) -> None:
         """Let the newest good version act, if it is another one."""

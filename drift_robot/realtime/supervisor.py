@@ -39,11 +39,13 @@ from drift_robot.gate import (
     EPISODE_PHASES,
     AuthorityChanged,
     CorrectionDropped,
+    EndWanted,
     EpisodeBegun,
     Fault,
     FaultCleared,
     Notice,
     Phase,
+    PlanDone,
     Refused,
 )
 from drift_robot.lockstep import control_config, episode_layout
@@ -71,6 +73,7 @@ from drift_robot.realtime.messages import (
     Ready,
     Said,
     Speaker,
+    StartWanted,
     Swapped,
 )
 from drift_robot.realtime.pacing import WorstCadence
@@ -105,6 +108,8 @@ TRAINER_NICENESS = 5
 REFUSAL_SHOWN_S = 4.0
 NOTICE_SHOWN_S = 6.0
 LIMIT_SHOWN_S = 1.0
+UNDO_S = 30.0
+"""For so long after the last planned episode a person can still drop it, unless she ends the session before."""
 SHOWN_LIMITS = (Limit.WORKSPACE, Limit.TABLE, Limit.LEASH, Limit.STALE_DEVICE, Limit.STARVED)
 """What the operator is told beyond faults: why the arm does not follow. Others are brief, or told otherwise."""
 MOVING_RAD_S = 0.03
@@ -241,6 +246,8 @@ class Supervisor:
         self._dropped_corrections = 0
         self._trainers_message = ""
         self._phase: Phase | None = None
+        self._plan_done, self._plan_done_ns = "", 0
+        self._start_wanted: StartWanted | None = None
         self._control_worst, self._arm_worst = WorstCadence(), WorstCadence()
 
     def run(self) -> SessionFigures:
@@ -257,8 +264,8 @@ class Supervisor:
                     self._hear()
                     if self._signal:
                         self._ending = f"The session was ended by {signal.Signals(self._signal).name}."
-                    elif self._done >= self._planned:
-                        self._ending = f"All {self._planned} episodes are done."
+                    elif self._plan_done and self._undo_left_s() <= 0:
+                        self._ending = self._plan_done
                     else:
                         self._watch()
                     self._note_pace()
@@ -486,6 +493,7 @@ class Supervisor:
         child.start()
         self._events.note("restarted", process=name)
         if name == "arm":
+            self._speaker.say(PlanDone(bool(self._plan_done)))
             for source, reason in self._faults.items():
                 self._speaker.say(Fault(reason, source))
 
@@ -519,8 +527,13 @@ class Supervisor:
             self._events.note("swap", version=message.version, before=message.before, seconds=message.seconds)
         elif isinstance(message, Acting):
             self._acting = message
+        elif isinstance(message, StartWanted):
+            self._start_wanted = message
+            self._say(message.sentence)
         elif isinstance(message, EpisodeBegun):
             self._began_ns = time.monotonic_ns()
+        elif isinstance(message, EndWanted):
+            self._ending = self._plan_done
         elif isinstance(message, EpisodeSaved):
             self._saved(message)
         elif isinstance(message, Failed):
@@ -547,10 +560,9 @@ class Supervisor:
         if saved.dropped is not None:
             self._episodes = [episode for episode in self._episodes if episode.index != saved.dropped]
             self._before = [episode for episode in self._before if episode.index != saved.dropped]
+        self._look_at_plan()
         if saved.index is None:
             return
-        if self._comparison is not None and is_established(self._comparison):
-            self._ending = "The difference is established, so no more episodes are needed."
         success = saved.outcome is Outcome.SUCCESS
         self._episodes.append(
             EpisodeFigures(saved.index, saved.version, success, saved.alone, saved.steps, saved.expert_labels)
@@ -560,6 +572,23 @@ class Supervisor:
             f"Episode {saved.done} of {self._planned}: {saved.outcome.value}, {saved.steps} steps, "
             f"{saved.expert_labels} of them the expert's{version}."
         )
+
+    def _look_at_plan(self) -> None:
+        """See whether any further episode is planned; if not, the last one can be dropped for a while."""
+        before, self._plan_done = self._plan_done, ""
+        if self._done >= self._planned:
+            self._plan_done = f"All {self._planned} episodes are done."
+        elif self._comparison is not None and is_established(self._comparison):
+            self._plan_done = "The difference is established, so no more episodes are needed."
+        if bool(self._plan_done) != bool(before):
+            self._plan_done_ns = time.monotonic_ns()
+            self._speaker.say(PlanDone(bool(self._plan_done)))
+
+    def _undo_left_s(self) -> float:
+        """Return for how long the last planned episode can still be dropped; a script has nothing to undo."""
+        if self._device == "scripted":
+            return 0.0
+        return UNDO_S - (time.monotonic_ns() - self._plan_done_ns) / NS_PER_S
 
     def _session_status(self) -> SessionStatus:
         now_ns, newest = time.monotonic_ns(), self._arm.latest()
@@ -605,6 +634,10 @@ class Supervisor:
             device=self._using.kind,
             dropped_corrections=self._dropped_corrections,
             blind=self._comparison is not None,
+            start=self._start_wanted.sentence if self._start_wanted else "",
+            start_again=self._start_wanted.again if self._start_wanted else None,
+            plan_done=self._plan_done,
+            ends_in_s=max(0.0, self._undo_left_s()) if self._plan_done else None,
         )
 
     def _trainer_status(self) -> TrainerStatus:
