@@ -67,8 +67,8 @@ class ControlSetup:
     the orders of symmetry of the tracked objects, None if none are tracked. `acts`: a policy drives, on the device
     `compute`; `adapts`: newer versions come in between episodes. `gating` is the simulated expert's configuration, or
     None where a person or nobody decides. `scripted` expert's intentions can be peeked at any time. Scenes are drawn
-    from `phase`, counted from `first_scene`. In a `comparison` its two versions take turns instead, and nothing tells
-    whose it is.
+    from `phase`, counted from `first_scene`. `version` acts, the newest good one if it is None. In a `comparison` its
+    two versions take turns instead, and nothing tells whose it is.
     """
 
     run: Path
@@ -88,6 +88,7 @@ class ControlSetup:
     planned: int
     done: int
     comparison: Comparison | None = None
+    version: int | None = None
 
 
 class Devices:
@@ -245,11 +246,11 @@ class Control:
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
-        newest = self._versions.newest_good()
+        version = self._versions.newest_good() if setup.version is None else setup.version
         if setup.acts and contest is None:
-            if newest is None:
+            if version is None:
                 raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
-            self._actor = Actor.load(self._versions.path(newest), setup.seed, device)
+            self._actor = Actor.load(self._versions.path(version), setup.seed, device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
 

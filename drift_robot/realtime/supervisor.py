@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -146,10 +147,11 @@ def run_session(
     show_window: bool,
     say: Say,
     comparison: Comparison | None = None,
+    version: int | None = None,
 ) -> SessionFigures:
     """Run a real-time session until its episodes are done, its operator ends it or it cannot go on.
 
-    A `comparison`, in mode evaluate, lets its two versions take turns instead of the newest version.
+    In mode evaluate the newest good version acts, or `version`; or the two of a `comparison`, in turns.
     Goes on where an earlier session of the run stopped. Call it from the main thread: it takes SIGINT, SIGTERM and
     SIGHUP as the order to end. Raises UserError if there is no policy to start from, no window for the keyboard, a
     method that does not learn online, or no calibration that the configuration demands, DataError if there is no
@@ -157,7 +159,8 @@ def run_session(
     """
     if device == "keyboard" and not show_window:
         raise UserError("The keyboard is read by the operator window: show the window, or choose another device.")
-    if mode != "collect" and comparison is None and run.versions().newest_good() is None:
+    acting = run.versions().newest_good() if version is None else version
+    if mode != "collect" and comparison is None and acting is None:
         raise UserError(f"{run.path} holds no policy; run 'drift-robot bootstrap' first.")
     if device == "scripted" and config.devices is not None and config.devices.emulator is None:
         raise UserError(
@@ -168,8 +171,7 @@ def run_session(
     if show_window and config.window.overlay is not None and not Episode.open(config.window.overlay).layout.cameras:
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
-    folder = {"collect": run.demonstrations, "adapt": run.session, "evaluate": run.evaluation}[mode]
-    session = open_session(folder if comparison is None else comparison.folder, config)
+    session = open_session(session_folder(run, mode, acting) if comparison is None else comparison.folder, config)
     layout = episode_layout(config)
     processes = ("cell", "arm", "control", "recorder", "teleop", "window", "supervisor", *map(camera, layout.cameras))
     cell, sizes = None, (0, 0)
@@ -184,9 +186,16 @@ def run_session(
     horizon = config.policy.pred_horizon
     with open_lines(processes, layout, horizon, *sizes) as lines, EventLog(session.folder) as events:
         watch = Supervisor(
-            config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration
+            config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration, version
         )
         return watch.run()
+
+
+def session_folder(run: RunFolder, mode: Mode, version: int | None) -> Path:
+    """Return where a session's episodes go; `version` is the one that is evaluated."""
+    if mode == "evaluate" and version is not None:
+        return run.evaluation(version)
+    return run.session if mode == "adapt" else run.demonstrations
 
 
 def camera(name: str) -> str:
@@ -211,8 +220,10 @@ class Supervisor:
         events: EventLog,
         comparison: Comparison | None,
         calibration: Mapping[str, Any],
+        version: int | None,
     ) -> None:
         self._config = config
+        self._version = version
         self._calibration = calibration
         self._run = run
         self._mode = mode
@@ -354,6 +365,7 @@ class Supervisor:
             planned=self._planned,
             done=self._done,
             comparison=self._comparison,
+            version=self._version,
         )
 
     def _gated_by_script(self) -> bool:

@@ -22,7 +22,6 @@ from drift_robot.errors import UserError
 from drift_robot.lockstep import episode_layout
 from drift_robot.run_folder import RunFolder
 
-
 SENTENCES = (
     "Pair 1 of 4 begins: put up a start that you can rebuild.",
     "Pair 1 of 4 once more: rebuild the same start.",
