@@ -206,7 +206,8 @@ def _banner(canvas: Canvas, status: SessionStatus, now_ns: int) -> None:
     if status.mode == "collect" and status.phase is Phase.EXPERT:
         line = "Show the task, then say whether it succeeded."
     if status.phase is Phase.FAULT and Verb.RESUME in status.offered:
-        line = "Go on or reset when the cell is safe."
+        other = "reset" if Verb.RESET in status.offered else "end the episode"
+        line = f"When the cell is safe, go on or {other}."
     if status.phase is Phase.IDLE and status.plan_done:
         word, line = "DONE", "You can still drop the last episode."
     elif status.phase is Phase.IDLE and status.start:

@@ -47,7 +47,9 @@ from drift_robot.gate import (
     Notice,
     Phase,
     PlanDone,
+    Recovered,
     Refused,
+    TrainNow,
 )
 from drift_robot.lockstep import control_config, episode_layout
 from drift_robot.realtime import records
@@ -115,6 +117,11 @@ SHOWN_LIMITS = (Limit.WORKSPACE, Limit.TABLE, Limit.LEASH, Limit.STALE_DEVICE, L
 """What the operator is told beyond faults: why the arm does not follow. Others are brief, or told otherwise."""
 MOVING_RAD_S = 0.03
 """A joint faster than this moves: beyond the noise of a joint at rest."""
+TAKEN: dict[type, str] = {
+    Recovered: "The recovery is marked: what follows of this intervention is the correction.",
+    TrainNow: "The trainer is told not to wait for more labels.",
+}
+"""What the operator is told of verbs of which she would see nothing otherwise."""
 INTERRUPTING = ("control", "recorder")
 """Without these an episode cannot go on: it is given up when one of them dies."""
 HOLDING = (*INTERRUPTING, "teleop")
@@ -527,6 +534,8 @@ class Supervisor:
         elif isinstance(message, Refused):
             self._refusal = (message.sentence, time.monotonic_ns())
             self._events.note("refused", verb=message.verb.value, sentence=message.sentence)
+        elif type(message) in TAKEN:
+            self._say(TAKEN[type(message)])
         elif isinstance(message, CorrectionDropped):
             self._dropped_corrections += 1
         elif isinstance(message, DeviceInUse):

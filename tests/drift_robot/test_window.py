@@ -163,8 +163,10 @@ def test_a_fault_stays_as_an_alarm_with_its_reason_and_says_what_goes_on(said: l
     painted(status(Phase.FAULT, alarms=("Force.",)))
     assert "Force." in words(said)
     assert "until its cause is gone" in words(said)
-    painted(status(Phase.FAULT, alarms=("Force.",), offered=(Verb.RESUME,)))
-    assert "Go on or reset when the cell is safe." in words(said)
+    painted(status(Phase.FAULT, alarms=("Force.",), offered=(Verb.RESUME, Verb.FAIL)))
+    assert "When the cell is safe, go on or end the episode." in words(said)
+    painted(status(Phase.FAULT, alarms=("Force.",), offered=(Verb.RESUME, Verb.RESET)))
+    assert "When the cell is safe, go on or reset." in words(said)
 
 
 @pytest.mark.parametrize("phase", [Phase.IDLE, Phase.HOLD, Phase.SAVING, Phase.FAULT])
