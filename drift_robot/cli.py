@@ -238,10 +238,10 @@ def evaluate(
         _real_time(settings, run, "evaluate", driver, no_window, overlay, version=chosen)
         return
     _without_window(overlay)
-    from drift_robot.evaluate import evaluate as job
+    from drift_robot.evaluate import record_evaluation as job
 
-    with Stages(console).stage(f"evaluate version {chosen}") as progress:
-        result = job(settings, versions.path(chosen), count, 2, progress)
+    with _reported(run.rollouts(chosen)), Stages(console).stage(f"evaluate version {chosen}") as progress:
+        result = job(settings, run, chosen, count, 2, progress)
     took = f", mean duration {result.duration_s:.1f} s of successful episodes" if result.success.rate else ""
     console.print(f"Version {chosen}: success {result.success}{took}.")
 

@@ -172,6 +172,7 @@ def show(done: Replay, folder: Path, console: Console, as_json: bool) -> None:
 
 def verdict(same_time: Deviation, shifted: Deviation) -> str:
     """Say whether the goal is kept, and what of the distance is path and what is lag."""
+
     def judged(apart: Deviation, where: str) -> str:
         return f"{'kept' if rms(apart.mm) <= GOAL_MM else 'missed'} {where} ({rms(apart.mm):.2f} mm)"
 
