@@ -147,6 +147,7 @@ def simulated_configuration(demonstrations: int, episodes: int) -> Config:
     config = load_config(SIMULATED)
     return replace(
         small(config, demonstrations, episodes),
+        policy=replace(config.policy, condition_width=64, sample_steps=2),
         limits=replace(config.limits, arm_timeout_s=1.0, device_timeout_s=1.0, command_timeout_s=0.5),
     )
 
@@ -173,7 +174,7 @@ def small(config: Config, demonstrations: int, episodes: int) -> Config:
         config,
         gating="none",
         collect=replace(config.collect, episodes=demonstrations),
-        bootstrap=replace(config.bootstrap, epochs=4, batches_per_epoch=50, batch_size=64, threads=1),
+        bootstrap=replace(config.bootstrap, epochs=4, batches_per_epoch=50, batch_size=32, threads=1),
         adapt=replace(
             config.adapt,
             pace="free",
