@@ -20,8 +20,8 @@ class CalibrationConfig:
     that is missing, older than `max_age_days`, worse than `max_residual_px` or, of latencies, than
     `max_latency_error_ms`, unless `override` gives a reason, which is recorded with the data. `check_at_start` looks at
     the board when a session starts; a camera that sees it more than `max_moved_px` from where it was has moved. A
-    taught workspace bounds the arm in every session: its tool points keep `workspace_margin_m` from table and walls. One
-    whose touches were more than `max_table_residual_m` (rms) off a plane is as bad as none.
+    taught workspace bounds the arm in every session: its tool points keep `workspace_margin_m` from table and walls.
+    One whose touches were more than `max_table_residual_m` (rms) off a plane is as bad as none.
     """
 
     folder: str = "runs/calibration"

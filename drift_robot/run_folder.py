@@ -6,7 +6,8 @@
 <run>/versions/               published policies, which may act; 000000 is the bootstrapped one
 <run>/training/               the newest of them with what training needs to go on
 <run>/session/                a data session: online episodes
-<run>/evaluation/             a data session: rollouts without learning, in real time
+<run>/evaluation/             a data session for each version that was evaluated in real time
+<run>/rollouts/               a data session for each version that was evaluated in lock-step
 <run>/comparisons/            a data session for each two versions that were compared
 <run>/trainer.json            the trainer's last word; trainer.jsonl its figures, a line a round
 """
@@ -48,10 +49,13 @@ class RunFolder:
         """The session of online episodes."""
         return self.path / "session"
 
-    @property
-    def evaluation(self) -> Path:
-        """The session of rollouts that were recorded in real time."""
-        return self.path / "evaluation"
+    def evaluation(self, version: int) -> Path:
+        """Return the session of a version's rollouts that were recorded in real time."""
+        return self.path / "evaluation" / f"{version:06d}"
+
+    def rollouts(self, version: int) -> Path:
+        """Return the session of a version's rollouts that were recorded in lock-step."""
+        return self.path / "rollouts" / f"{version:06d}"
 
     @property
     def comparisons(self) -> Path:

@@ -41,7 +41,7 @@ from drift_robot.observation import Reading, object_features, reading_at, togeth
 from drift_robot.realtime import records
 from drift_robot.realtime.arm_process import SESSION
 from drift_robot.realtime.child import Life
-from drift_robot.realtime.messages import Acting, EpisodeSaved, Said, Swapped, Wish
+from drift_robot.realtime.messages import Acting, EpisodeSaved, Said, StartWanted, Swapped, Wish
 from drift_robot.realtime.pacing import Pace, SpareTime
 from drift_robot.realtime.scenes import RealScenes, Scenes, SimulatedScenes
 from drift_robot.run_folder import RunFolder
@@ -68,8 +68,9 @@ class ControlSetup:
     the orders of symmetry of the tracked objects, None if none are tracked. `acts`: a policy drives, on the device
     `compute`; `adapts`: newer versions come in between episodes. `gating` is the simulated expert's configuration, or
     None where a person or nobody decides. `scripted` expert's intentions can be peeked at any time. Scenes are drawn
-    from `phase`, counted from `first_scene`. In a `comparison` its two versions take turns instead, and nothing tells
-    whose it is. `latencies` are taken off the stamps of pictures and arm.
+    from `phase`, counted from `first_scene`. `version` acts, the newest good one if it is None. In a `comparison` its
+    two versions take turns instead, and nothing tells whose it is. `latencies` are taken off the stamps of pictures and
+    arm.
     """
 
     run: Path
@@ -90,6 +91,7 @@ class ControlSetup:
     done: int
     comparison: Comparison | None = None
     latencies: Latencies = field(default_factory=Latencies)
+    version: int | None = None
 
 
 class Devices:
@@ -250,6 +252,7 @@ class Control:
         self._recording = False
         self._swaps = 0
         self._swapped_ns: int | None = None
+        self._start_wanted: StartWanted | None = None
         contest = setup.comparison
         self._turns = Turns(contest) if contest else None
         device = chosen_device(setup.compute)
@@ -259,11 +262,11 @@ class Control:
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
-        newest = self._versions.newest_good()
+        version = self._versions.newest_good() if setup.version is None else setup.version
         if setup.acts and contest is None:
-            if newest is None:
+            if version is None:
                 raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
-            self._actor = Actor.load(self._versions.path(newest), setup.seed, device)
+            self._actor = Actor.load(self._versions.path(version), setup.seed, device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
 
@@ -304,6 +307,8 @@ class Control:
                 self._done = message.done
                 if self._turns is not None:
                     self._turns.look()
+                    if message.dropped is not None:
+                        self._tell_start(self._turns)
         self._watch_cameras(now_ns)
         if arm.phase is Phase.RESETTING:
             self._prepare(arm)
@@ -385,11 +390,13 @@ class Control:
         if self._recording:
             self._recording = False
             self._devices.order(records.BREAK_OFF)
-        if self._scene_step == 0 and self._done < self._setup.planned:
-            self._swap()
+        if self._scene_step == 0:
+            if self._done < self._setup.planned:
+                self._swap()
             self._scene += 1
             if self._turns is not None:
-                self._life.say(Said(self._turns.put_up().sentence(self._setup.planned // 2)))
+                self._turns.put_up()
+                self._tell_start(self._turns)
             self._scenes.ask(self._scene, self._seed())
             self._scene_step = 1
         elif self._scene_step == 1 and self._scenes.stands(arm):
@@ -398,6 +405,14 @@ class Control:
         elif self._scene_step == 2 and not self._devices.blind(self._stood_ns):
             self._life.say(ResetDone())
             self._scene_step = 3
+
+    def _tell_start(self, turns: Turns) -> None:
+        """Tell the operator which start the next episode of a comparison needs, when that has changed."""
+        wanted = turns.wanted()
+        start = StartWanted(*wanted) if wanted else None
+        if start is not None and start != self._start_wanted:
+            self._life.say(start)
+        self._start_wanted = start
 
     def _swap(self) -> None:
         """Let the newest good version act, if it is another one."""
