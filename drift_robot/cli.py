@@ -16,6 +16,7 @@ from rich.console import Console
 
 from calibration.errors import CalibrationError
 from data.errors import DataError
+from data.exchange.formats import Format, Rotation
 from drift_robot.benchmark.commands import app as benchmark_app
 from drift_robot.calibrate.commands import calibrate_app
 from drift_robot.errors import UserError
@@ -429,6 +430,64 @@ def data_repair(path: Annotated[Path, typer.Argument(help="A session's or an epi
     print_repair(path, console)
 
 
+@data_app.command("export")
+def data_export(
+    session: SessionPath,
+    kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Where it goes: a folder; of diffusion-policy best NAME.zarr; of robomimic a file NAME.hdf5."
+        ),
+    ],
+) -> None:
+    """Write a session's whole episodes in the format of LeRobot (v3.0), diffusion_policy or robomimic.
+
+    Pictures, poses, gripper and actions under the names that these use, who drove and every other label beside them.
+    Needs: pip install 'drift-robot[exchange]'.
+    """
+    from data.exchange.exporting import export
+    from data.exchange.formats import exporter
+
+    with Stages(console).stage(f"export to {kind.value}") as progress:
+        source = export(session, exporter(kind), out, progress)
+    console.print(f"{len(source.episodes)} episodes, {source.steps} steps: {out}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("import")
+def data_import(
+    dataset: Annotated[Path, typer.Argument(help="A data set's folder, or robomimic's file.", metavar="DATASET")],
+    kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[Path, typer.Option(help="The new session's folder, such as RUN/demonstrations.")],
+    task: Annotated[str, typer.Option(help="The task, if the data set names none, or another.")] = "",
+    period_s: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="Seconds between two steps, if the data set does not say.")
+    ] = 0.1,
+    state: Annotated[
+        str, typer.Option(help="Columns of pose and gripper, with commas [default: those that an export writes].")
+    ] = "",
+    action: Annotated[str, typer.Option(help="The same of the action.")] = "",
+    rotation: Annotated[
+        Rotation, typer.Option(help="How they write rotations: two matrix columns, x y z w, or axis times angle.")
+    ] = Rotation.COLUMNS,
+) -> None:
+    """Make a session of a data set of LeRobot (v3.0), diffusion_policy or robomimic, to bootstrap on.
+
+    Poses and actions are absolute, in the robot's base frame, in metres; the gripper is 0 closed to 1 open. What was
+    exported here comes back as it was. Of a stranger's data set nothing is read but plain numbers and pictures inside
+    its folder. Needs: pip install 'drift-robot[exchange]'.
+
+    - `--state robot_eef_pose --action action --rotation vector`: diffusion_policy's own recordings on a UR5.
+    """
+    from data.exchange.formats import open_set
+    from data.exchange.importing import Meaning, import_set
+
+    meaning = Meaning(_words(state), _words(action), rotation)
+    with Stages(console).stage(f"import from {kind.value}") as progress:
+        session = import_set(open_set(kind, dataset), out, str(dataset), meaning, task, period_s, progress)
+    console.print(f"{len(session.episodes())} episodes: {session.folder}", highlight=False, soft_wrap=True)
+
+
 @data_app.command("discard")
 def data_discard(session: SessionPath, number: EpisodeNumber) -> None:
     """Move an episode to the session's bin."""
@@ -553,6 +612,10 @@ def _steps(text: str) -> tuple[int, int]:
     if not (first.isdecimal() and (last or first).isdecimal()):
         raise UserError(f"--steps is '{text}', but should be FIRST-LAST, such as 40-55.")
     return int(first), int(last or first)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _open(config_path: Path, out: Path, seed: int | None) -> "tuple[Config, RunFolder]":
