@@ -22,7 +22,6 @@ NS_PER_S = 1_000_000_000
 MAX_POSITION_M = 3.0
 ROTATION_TOLERANCE = 1e-2
 OPENING_TOLERANCE = 0.1
-MAX_PICTURE = (2160, 3840)
 
 
 _NUMBERS = {Rotation.COLUMNS: 6, Rotation.QUATERNION: 4, Rotation.VECTOR: 3}
@@ -177,8 +176,6 @@ def _translation(foreign: ForeignSet, meaning: Meaning, period_s: float) -> _Tra
     pictures = {}
     for name, (shape, dtype) in rows.items():
         if is_picture(shape, dtype):
-            if max(shape[0] / MAX_PICTURE[0], shape[1] / MAX_PICTURE[1]) > 1 or 0 in shape:
-                raise DataError(f"Column {name} has pictures of {shape[0]} x {shape[1]}; at most {MAX_PICTURE} go.")
             pictures[re.sub(r"\W", "_", names.camera_of(name))] = name
     cameras = {camera: rows[name][0][:2] for camera, name in pictures.items()}
     object_shape = rows[names.objects][0] if names.objects in rows else (0,)
