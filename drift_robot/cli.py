@@ -244,6 +244,34 @@ def evaluate(
     console.print(f"Version {chosen}: success {result.success}{took}.")
 
 
+@app.command("export-policy")
+def export_policy(
+    version: Annotated[
+        Path,
+        typer.Argument(
+            help="A run's folder, of which the newest good version is taken, or a version's, such as "
+            "RUN/versions/000003.",
+            metavar="RUN_OR_VERSION",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+) -> None:
+    """Write a policy as a folder that loads with torch and safetensors alone, without drift-robot.
+
+    It holds the merged weights, its configuration as JSON, and policy.py: `from policy import load`.
+    """
+    from drift_robot.versions import Versions
+    from policies.export import export_policy as job
+
+    if (version / "versions").is_dir():
+        newest = (versions := Versions(version / "versions")).newest_good()
+        if newest is None:
+            raise UserError(f"{versions.folder} holds no policy; run 'drift-robot bootstrap' first.")
+        version = versions.path(newest)
+    manifest = job(version, out)
+    console.print(f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it.", highlight=False)
+
+
 @app.command()
 def doctor(
     config: ConfigPath,
@@ -482,9 +510,9 @@ def data_import(
     from data.exchange.formats import open_set
     from data.exchange.importing import Meaning, import_set
 
-    meaning = Meaning(_words(state), _words(action), rotation)
+    foreign, meaning = open_set(kind, dataset), Meaning(_words(state), _words(action), rotation)
     with Stages(console).stage(f"import from {kind.value}") as progress:
-        session = import_set(open_set(kind, dataset), out, str(dataset), meaning, task, period_s, progress)
+        session = import_set(foreign, out, str(dataset), meaning, task, period_s, progress)
     console.print(f"{len(session.episodes())} episodes: {session.folder}", highlight=False, soft_wrap=True)
 
 

@@ -176,7 +176,8 @@ def _translation(foreign: ForeignSet, meaning: Meaning, period_s: float) -> _Tra
     pictures = {}
     for name, (shape, dtype) in rows.items():
         if is_picture(shape, dtype):
-            pictures[re.sub(r"\W", "_", names.camera_of(name))] = name
+            camera = re.sub(r"\W", "_", names.camera_of(name))
+            pictures[camera if camera.isidentifier() else f"camera_{camera}"] = name
     cameras = {camera: rows[name][0][:2] for camera, name in pictures.items()}
     object_shape = rows[names.objects][0] if names.objects in rows else (0,)
     if len(object_shape) != 1:
