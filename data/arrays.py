@@ -23,8 +23,9 @@ MAX_CHUNK = 1 << 16
 MAX_CHUNK_BYTES = 1 << 30
 _FRAME_BYTES = 4096
 """More than zstd adds to what it cannot compress, on top of a share of it."""
-_CODEC = Zstd(level=1, checksum=True)
-_ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+LEVEL, COMPACT_LEVEL = 1, 19
+"""How hard zstd tries while the arm moves, and afterwards, when there is time."""
+_CODEC = Zstd(level=LEVEL, checksum=True)
 _BYTES = {"name": "bytes"}
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _DTYPES = ("float32", "int64", "uint8", "bool")
@@ -56,6 +57,8 @@ def read_column(folder: Path, column: Column) -> tuple[Column, int]:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{folder / METADATA} does not describe a Zarr v3 array.") from error
     expected = _describe(stored, rows)
+    if document.get("codecs") == _codecs(stored, COMPACT_LEVEL):
+        expected["codecs"] = document["codecs"]
     row_bytes = np.dtype(column.dtype).itemsize * math.prod(column.shape)
     differing = [key for key in expected if key != "attributes" and document.get(key) != expected[key]]
     if differing or rows < 0 or not 0 < stored.chunk <= MAX_CHUNK or stored.chunk * row_bytes > MAX_CHUNK_BYTES:
@@ -87,6 +90,26 @@ def read_rows(folder: Path, column: Column, start: int, stop: int) -> Array:
         low, high = max(start, first), min(stop, first + column.chunk)
         rows[low - start : high - start] = read_chunk(folder, column, index)[low - first : high - first]
     return rows
+
+
+def compact_column(folder: Path, column: Column, scratch: Path) -> None:
+    """Compress a column as hard as can be; every file is replaced whole, so that it can be read at any moment.
+
+    Raises DataError, having changed nothing, if a chunk is missing or corrupt.
+    """
+    stored, rows = read_column(folder, column)
+    if read_json(folder / METADATA)["codecs"] == _codecs(stored, COMPACT_LEVEL):
+        return
+    chunks = range(-(-rows // stored.chunk))
+    for index in chunks:
+        read_chunk(folder, stored, index)
+    codec = Zstd(level=COMPACT_LEVEL, checksum=True)
+    for index in chunks:
+        path = folder / _chunk_name(stored, index)
+        content = codec.encode(read_chunk(folder, stored, index))
+        if len(content) < path.stat().st_size:
+            write_file(path, content, scratch)
+    write_json(folder / METADATA, _describe(stored, rows) | {"codecs": _codecs(stored, COMPACT_LEVEL)}, scratch)
 
 
 class GrowingArray:
@@ -160,7 +183,12 @@ def _describe(column: Column, rows: int) -> dict[str, Any]:
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [column.chunk, *column.shape]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": {"float32": "NaN", "bool": False}.get(column.dtype, 0),
-        "codecs": [_BYTES if np.dtype(column.dtype).itemsize == 1 else _LITTLE_ENDIAN, _ZSTD],
+        "codecs": _codecs(column, LEVEL),
         "attributes": {"unit": column.unit, "meaning": column.meaning},
         "storage_transformers": [],
     }
+
+
+def _codecs(column: Column, level: int) -> list[dict[str, Any]]:
+    zstd = {"name": "zstd", "configuration": {"level": level, "checksum": True}}
+    return [_BYTES if np.dtype(column.dtype).itemsize == 1 else _LITTLE_ENDIAN, zstd]

@@ -44,16 +44,18 @@ def read_bytes(path: Path, limit: int) -> bytes:
     except OSError as error:
         reason = "it is a link, which may lead anywhere" if error.errno == errno.ELOOP else error.strerror
         raise DataError(f"{path} cannot be read: {reason}.") from error
-    with open(handle, "rb") as file:
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{path} is not a file.")
-            if status.st_size > limit:
-                raise DataError(f"{path} is larger than {limit} bytes, which nothing of ours needs.")
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path} is not a file.")
+        if status.st_size > limit:
+            raise DataError(f"{path} is larger than {limit} bytes, which nothing of ours needs.")
+        with open(handle, "rb", closefd=False) as file:
             return file.read(limit)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    finally:
+        os.close(handle)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -59,7 +59,8 @@ Before a session, `drift-robot doctor CONFIG` checks robot, cameras, input devic
 )
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Look after recorded episodes: list, show, view, stats, report; relabel, discard, restore; verify, repair.",
+    help="Look after recorded episodes: list, show, view, stats, report; relabel, discard, restore; verify, repair, "
+    "compact; export, import.",
 )
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")
@@ -456,6 +457,26 @@ def data_repair(path: Annotated[Path, typer.Argument(help="A session's or an epi
     from data.report import print_repair
 
     print_repair(path, console)
+
+
+@data_app.command("compact")
+def data_compact(path: Annotated[Path, typer.Argument(help="A session's or an episode's folder.")]) -> None:
+    """Make whole episodes smaller, losing nothing: compressed again, with more patience than while the arm moves.
+
+    Takes its time; can be interrupted, and goes on where it stopped.
+    """
+    from data.compact import compact
+
+    with Stages(console).stage("compact") as progress:
+        done = compact(path, progress)
+    for sentence in done.left:
+        console.print(f"Left as it is: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+    share = 100 * done.bytes_after / done.bytes_before if done.bytes_before else 100
+    console.print(
+        f"{done.episodes} episodes: {done.bytes_before / 1e6:.1f} MB before, {done.bytes_after / 1e6:.1f} MB now "
+        f"({share:.0f} %).",
+        highlight=False,
+    )
 
 
 @data_app.command("export")
