@@ -20,6 +20,7 @@ from drift_robot.collect import Progress
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.errors import UserError
+from drift_robot.figures import TrainingFigures
 from drift_robot.lockstep import policy_config
 from drift_robot.run_folder import RunFolder
 from drift_robot.training import calibrated_alarm, observation_of, train_batch
@@ -74,6 +75,7 @@ def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFi
     optimizer = OptimizerConfig(learning_rate=settings.learning_rate, warmup_updates=settings.warmup_batches)
     total = settings.epochs * settings.batches_per_epoch
     first_epoch, state, figures = _resume(run, buffer, config, optimizer)
+    lines = TrainingFigures(run.bootstrap_figures, "bootstrap", config.logging)
     for epoch in range(first_epoch, settings.epochs):
         rng = np.random.default_rng([config.seed, epoch])
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
@@ -94,6 +96,8 @@ def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFi
         figures["losses"].append(float(np.mean(losses)))
         figures["training_seconds"] += time.perf_counter() - began
         figures["batch_seconds"].append(float(np.mean(seconds)))
+        loss, batch_seconds = figures["losses"][-1], figures["batch_seconds"][-1]
+        lines.note(epoch + 1, {"epoch": epoch + 1, "rank": rank, "loss": loss, "batch_seconds": batch_seconds})
         manifest = Manifest(
             version=0,
             parent=None,
@@ -108,6 +112,7 @@ def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFi
         target = run.training / "000000" if epoch + 1 == settings.epochs else run.bootstrap / f"{epoch:06d}"
         save(target, manifest, state.acting_weights(), state)
         _forget_older(run.bootstrap, target)
+    lines.close()
     state, manifest = load_training(run.training / "000000")
     weights = state.acting_weights()
     alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm.quantile, config.inference_steps)

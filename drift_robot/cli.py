@@ -669,9 +669,11 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _open(config_path: Path, out: Path, seed: int | None) -> "tuple[Config, RunFolder]":
     from drift_robot.config import load_config
+    from drift_robot.figures import require_sinks
     from drift_robot.run_folder import RunFolder
 
     config = load_config(config_path)
+    require_sinks(config.logging)
     return (config if seed is None else replace(config, seed=seed)), RunFolder(out)
 
 
