@@ -21,6 +21,7 @@ from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.distributed import Team, team
 from drift_robot.errors import UserError
+from drift_robot.figures import TrainingFigures
 from drift_robot.lockstep import policy_config
 from drift_robot.run_folder import RunFolder
 from drift_robot.training import calibrated_alarm, observation_of, train_batch
@@ -84,6 +85,7 @@ def _bootstrap(config: Config, run: RunFolder, progress: Progress, members: Team
     total = settings.epochs * settings.batches_per_epoch
     first_epoch, state, figures = _resume(run, buffer, config, optimizer, members.device)
     part = members.share.part(settings.batch_size)
+    lines = TrainingFigures(run.bootstrap_figures, "bootstrap", config.logging) if members.leads else None
     for epoch in range(first_epoch, settings.epochs):
         rng = np.random.default_rng([config.seed, epoch])
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
@@ -120,6 +122,11 @@ def _bootstrap(config: Config, run: RunFolder, progress: Progress, members: Team
             target = run.training / "000000" if epoch + 1 == settings.epochs else run.bootstrap / f"{epoch:06d}"
             save(target, manifest, state.acting_weights(), state)
             _forget_older(run.bootstrap, target)
+        if lines is not None:
+            loss, batch_seconds = figures["losses"][-1], figures["batch_seconds"][-1]
+            lines.note(epoch + 1, {"epoch": epoch + 1, "rank": rank, "loss": loss, "batch_seconds": batch_seconds})
+    if lines is not None:
+        lines.close()
     if members.leads:
         _publish(config, run, buffer)
     members.wait()

@@ -3,6 +3,7 @@
 <run>/configuration.json      what the run was started with
 <run>/demonstrations/         a data session: offline demonstrations
 <run>/bootstrap/              the state of an unfinished bootstrap
+<run>/bootstrap.jsonl         its figures, a line an epoch
 <run>/versions/               published policies, which may act; 000000 is the bootstrapped one
 <run>/training/               the newest of them with what training needs to go on
 <run>/session/                a data session: online episodes
@@ -61,6 +62,11 @@ class RunFolder:
     def comparisons(self) -> Path:
         """The sessions of comparisons, a folder for each two versions."""
         return self.path / "comparisons"
+
+    @property
+    def bootstrap_figures(self) -> Path:
+        """The bootstrap's figures, one line of JSON an epoch."""
+        return self.path / "bootstrap.jsonl"
 
     @property
     def train_now(self) -> Path:

@@ -4,7 +4,6 @@ It shares two folders with the robot and nothing else, reads episodes, writes ve
 small file. It may be killed at any time: what it had published stays, and a new one goes on from there.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -32,6 +31,7 @@ from drift_robot.candidate import candidate_fault
 from drift_robot.compute import chosen_device
 from drift_robot.config import AdaptConfig, Config
 from drift_robot.errors import UserError
+from drift_robot.figures import TrainingFigures
 from drift_robot.run_folder import RunFolder
 from drift_robot.silence import Silence
 from drift_robot.training import DivergedError, calibrated_alarm, train_batch
@@ -135,6 +135,7 @@ class Trainer:
         spread = np.linspace(0, len(demonstrations) - 1, CANNED_WINDOWS).astype(int)
         self._canned = self._buffer.gather(demonstrations[spread])
         self._word = TrainerWord(os.getpid())
+        self._figures = TrainingFigures(run.trainer_figures, "adapt", config.logging)
         self._learned: list[Path] = []
         self._beaten_s = 0.0
         self._tidy()
@@ -252,8 +253,10 @@ class Trainer:
             "round_batch_seconds": sum(seconds) / len(seconds),
             "offer": offer,
         }
-        with self._run.trainer_figures.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
+        told = self._figures.fault
+        self._figures.note(self._word.rounds, figures | {"loss": self._word.losses[-1]})
+        if self._figures.fault not in (None, told):
+            self._say(message=self._figures.fault)
         self._say(state="waiting", episodes=len(self._learned))
 
     def _offer(self) -> Offer:

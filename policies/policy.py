@@ -67,14 +67,16 @@ class PolicyConfig:
     """
 
     backbone: Literal["unet", "transformer"] = "unet"
-    unet_dims: tuple[Positive, ...] = (64, 128)
+    unet_dims: Annotated[tuple[Positive, ...], Field(max_length=8)] = (64, 128)
     transformer_dim: Positive = 128
-    transformer_layers: Positive = 4
+    transformer_layers: Annotated[int, Field(ge=1, le=64)] = 4
     transformer_heads: Positive = 4
     step_embedding_dim: Annotated[int, Field(ge=4, le=8192)] = 64
     condition_width: Positive = 64
     object_dim: Annotated[int, Field(ge=0, le=8192)] = 8
-    cameras: dict[str, tuple[Positive, Positive]] = dataclasses.field(default_factory=dict)
+    cameras: Annotated[dict[str, tuple[Positive, Positive]], Field(max_length=16)] = dataclasses.field(
+        default_factory=dict
+    )
     vision: VisionKind = "resnet18"
     freeze_vision: bool = False
     action_frame: Literal["relative", "absolute"] = "relative"
