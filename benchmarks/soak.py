@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from measuring import Row, conditions, report
@@ -32,14 +33,15 @@ from data.episode import Episode
 from data.events import read_events
 from data.session import Session, finished_episodes
 from data.verify import State, verify
-from drift_robot.bootstrap import bootstrap
-from drift_robot.collect import collect
-from drift_robot.config import Config, config_from_dict
-from drift_robot.realtime.supervisor import MAX_RESTARTS, run_session
-from drift_robot.run_folder import RunFolder
 from hardware.clock import NS_PER_S
 
+if TYPE_CHECKING:  # every process of a session imports this file: what is heavy is imported where it is used
+    from drift_robot.config import Config
+    from drift_robot.run_folder import RunFolder
+
 EPISODES_A_SESSION = 25
+DEATHS_BORNE = 3
+"""How often a process of a session may die."""
 SAMPLE_S = 2.0
 PAUSE_S = (6.0, 16.0)
 DISK_FULL_S = 3.0
@@ -58,7 +60,9 @@ VICTIMS = {
 SIGNALS = {"killed": signal.SIGKILL, "hung": signal.SIGSTOP, "crashed": signal.SIGSEGV}
 
 
-def configuration(episodes: int) -> Config:
+def configuration(episodes: int) -> "Config":
+    from drift_robot.config import config_from_dict
+
     return config_from_dict(
         {
             "cell": {"task": "lift", "cameras": {"front": {"height": 24, "width": 32}}},
@@ -90,7 +94,7 @@ class Life:
 class Witness:
     """Looks at every process of the session now and then, and commits the faults; from a thread of its own."""
 
-    run: RunFolder
+    run: "RunFolder"
     dice: random.Random
     lives: dict[int, Life] = field(default_factory=dict)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
@@ -118,7 +122,7 @@ class Witness:
             done = self.damage_newest()
         else:
             pid = processes().get(victim)
-            done = pid is not None and self.deaths[victim] < MAX_RESTARTS
+            done = pid is not None and self.deaths[victim] < DEATHS_BORNE
             if done and pid is not None:
                 self.strike(kind, victim, pid)
         if done:
@@ -168,7 +172,16 @@ def others_in_group() -> set[int]:
     return found - {os.getpid()}
 
 
-def missed(run: RunFolder, period_s: float, faults: list[tuple[int, str, str]]) -> dict[str, float]:
+def unused_segments(before: set[str]) -> set[str]:
+    """Return what is new in shared memory and in use by nobody: other sessions on the machine have theirs."""
+    used = ""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):
+            used += maps.read_text()
+    return {name for name in set(os.listdir("/dev/shm")) - before if f"/dev/shm/{name}" not in used}
+
+
+def missed(run: "RunFolder", period_s: float, faults: list[tuple[int, str, str]]) -> dict[str, float]:
     """Return how many policy periods were left out within episodes, and how many of them for no known reason."""
     pauses = [event["time_ns"] for event in read_events(run.session) if event.get("phase") in STOPPED]
     struck = np.array([at_ns for at_ns, _, _ in faults])
@@ -223,7 +236,7 @@ def growth(lives: dict[int, Life]) -> list[Row]:
     ]
 
 
-def accounted(run: RunFolder) -> tuple[dict[str, float], list[str]]:
+def accounted(run: "RunFolder") -> tuple[dict[str, float], list[str]]:
     """Return where the episodes went, by number, and what is wrong with that."""
     session = Session.open(run.session)
     findings = verify(run.session)
@@ -246,6 +259,11 @@ def accounted(run: RunFolder) -> tuple[dict[str, float], list[str]]:
 
 
 def main() -> None:
+    from drift_robot.bootstrap import bootstrap
+    from drift_robot.collect import collect
+    from drift_robot.realtime.supervisor import run_session
+    from drift_robot.run_folder import RunFolder
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults (default %(default)d)")
@@ -288,8 +306,9 @@ def main() -> None:
                 hear,
             )
             witness.going.clear()
-            orphans, left = others_in_group(), set(os.listdir("/dev/shm")) - before
+            orphans, left = others_in_group(), unused_segments(before)
             wrong += [f"Process {pid} outlived its session." for pid in orphans]
+            wrong += [f"/dev/shm/{name} was left behind." for name in left]
             if figures.failed:
                 wrong.append(figures.ending)
             sessions.append(
@@ -299,7 +318,7 @@ def main() -> None:
                     "versions swapped in": figures.swaps,
                     "started again": sum(figures.restarts.values()),
                     "orphans": len(orphans),
-                    "shared memory new on the machine": len(left),
+                    "segments left": len(left),
                     "ending": figures.ending,
                 }
             )
