@@ -31,6 +31,7 @@ from drift_robot.gate import (
     FaultCleared,
     HelpWanted,
     Phase,
+    ResetBegun,
     ResetDone,
     Rollback,
     TrainNow,
@@ -342,6 +343,8 @@ class Control:
         elif isinstance(event, EpisodeEnded):
             self._recording = False
             self._devices.order(records.END, outcome=Outcome(event.outcome).value.encode())
+        elif isinstance(event, ResetBegun):
+            self._scene_step = 0  # the phase alone would not tell of a reset that follows another within a period
         elif isinstance(event, DropLast):
             self._devices.order(records.DROP_LAST)
         elif isinstance(event, TrainNow):

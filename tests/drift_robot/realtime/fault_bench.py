@@ -1,8 +1,10 @@
 """The arm process's rings in the hands of a test: what the operator sees and presses while something fails."""
 
 import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from realtime_bench import PATIENCE_S, eventually
@@ -10,13 +12,14 @@ from realtime_bench import PATIENCE_S, eventually
 from drift_robot.gate import Notice, Phase
 from drift_robot.realtime import records
 from drift_robot.realtime.lines import Lines
-from drift_robot.realtime.messages import Listener, Pressed, Said, Speaker
-from hardware.interfaces import Verb
+from drift_robot.realtime.messages import DeviceInUse, Listener, Pressed, Said, Speaker
+from hardware.interfaces import Teleop, Verb
 from hardware.poses import Array
-from hardware.rings import RingReader
+from hardware.rings import RingReader, RingWriter
 
 PRESS_AGAIN_S = 0.5
 STILL_S = 1.0
+SPEED_M_S = 0.05
 
 
 class Operator:
@@ -26,7 +29,7 @@ class Operator:
         self.heard: list[str] = []
         self._arm = RingReader(lines.arm)
         self._presses = Speaker(lines.words["supervisor"])
-        self._words = [Listener(lines.words[name], True) for name in ("arm", "control", "recorder")]
+        self._words = [Listener(lines.words[name], True) for name in ("arm", "control", "recorder", "teleop")]
 
     @property
     def phase(self) -> Phase:
@@ -58,13 +61,19 @@ class Operator:
                 for message in listener.hear():
                     if isinstance(message, Said | Notice):
                         self.heard.append(message.sentence)
+                    elif isinstance(message, DeviceInUse) and message.problem:
+                        self.heard.append(message.problem)
             found = next((k for k, sentence in enumerate(self.heard) if re.search(words, sentence)), None)
             if found is None:
                 return False
-            del self.heard[: found + 1]
+            del self.heard[found]
             return True
 
         return eventually(heard)
+
+    def says(self, verb: Verb) -> None:
+        """Press a verb once."""
+        self._presses.say(Pressed(verb))
 
     def press(self, verb: Verb, phase: Phase, patience_s: float = PATIENCE_S) -> None:
         """Press until a phase has come, as after a fault, where the first press only makes the robot ready."""
@@ -75,7 +84,7 @@ class Operator:
             newest = self._arm.latest()
             offered = newest is not None and verb in records.offered_of(newest.value)
             if self.phase is not phase and offered and time.monotonic() - pressed_s > PRESS_AGAIN_S:
-                self._presses.say(Pressed(verb))
+                self.says(verb)
                 pressed_s = time.monotonic()
             return self.phase is phase
 
@@ -86,6 +95,16 @@ class Operator:
         position = position or (lambda: self.commanded)
         before = position()
         return eventually(lambda: float(np.abs(position() - before).max()) > 0.001)
+
+    def moves_while(self, does: Callable[[], None], patience_s: float = PATIENCE_S) -> bool:
+        """Do something again and again until the arm has moved by a millimetre; tell whether it has."""
+        before = self.commanded
+
+        def moved() -> bool:
+            does()
+            return float(np.abs(self.commanded - before).max()) > 0.001
+
+        return eventually(moved, patience_s)
 
     def stays(self, phase: Phase, position: Callable[[], Array] | None = None) -> bool:
         """Wait until the arm is at rest; then tell whether it stays there, in a phase."""
@@ -100,3 +119,25 @@ class Operator:
         assert eventually(at_rest)
         time.sleep(STILL_S)
         return self.phase is phase and bool(np.abs(position() - last[0]).max() < 1e-4)
+
+
+@contextmanager
+def stick_held(lines: Lines) -> Iterator[Callable[[float], None]]:
+    """Send readings of a stick that is held over; the yielded function says to which side."""
+    readings, over, twist = RingWriter(lines.teleop), threading.Event(), np.zeros(6)
+
+    def send() -> None:
+        while not over.wait(0.005):
+            for fields in records.teleop_fields(Teleop(time.monotonic_ns(), twist.copy())):
+                readings.write(fields)
+
+    def push(side: float) -> None:
+        twist[1] = side * SPEED_M_S
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield push
+    finally:
+        over.set()
+        thread.join()

@@ -5,35 +5,32 @@ Whatever fails, the arm comes to rest, she is told why, and it moves again only 
 
 import os
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from fault_bench import Operator
+from fault_bench import Operator, stick_held
 from realtime_bench import eventually, running
 
 from drift_robot.gate import FaultCleared, GateConfig, Phase, ResetDone
-from drift_robot.realtime import records
 from drift_robot.realtime.arm_process import SESSION, ArmSetup, run_arm
 from drift_robot.realtime.lines import Lines
 from drift_robot.realtime.messages import Speaker
 from hardware.arms.limits import ArmLimits
+from hardware.arms.ur import UrArm
 from hardware.arms.ur_config import UrConfig
 from hardware.devices import DevicesConfig
 from hardware.emulation.process import EmulatedController
+from hardware.errors import DeviceError
 from hardware.grippers.robotiq import RobotiqConfig
-from hardware.interfaces import Teleop, Verb
+from hardware.interfaces import Verb
 from hardware.poses import Array
-from hardware.rings import RingReader, RingWriter
+from hardware.rings import RingReader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-SPEED_M_S = 0.05
 
 
 def ur_process(host: str) -> int:
@@ -101,28 +98,6 @@ def setup(host: str) -> ArmSetup:
     return ArmSetup(GateConfig(mode="collect"), limits, devices, 0.002)
 
 
-@contextmanager
-def stick_held(lines: Lines) -> Iterator[Callable[[float], None]]:
-    """Send readings of a stick that is held over; the yielded function says to which side."""
-    readings, over, twist = RingWriter(lines.teleop), threading.Event(), np.zeros(6)
-
-    def send() -> None:
-        while not over.wait(0.005):
-            for fields in records.teleop_fields(Teleop(time.monotonic_ns(), twist.copy())):
-                readings.write(fields)
-
-    def push(side: float) -> None:
-        twist[1] = side * SPEED_M_S
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield push
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_whatever_fails_the_arm_rests_says_why_and_waits_for_the_operators_word_while_the_stick_is_held(
     lines: Lines, emulate: Callable[..., EmulatedController]
 ) -> None:
@@ -165,9 +140,6 @@ def test_whatever_fails_the_arm_rests_says_why_and_waits_for_the_operators_word_
 def test_a_second_session_on_a_robot_is_refused_in_a_sentence_and_the_first_goes_on(
     lines: Lines, emulate: Callable[..., EmulatedController]
 ) -> None:
-    from hardware.arms.ur import UrArm
-    from hardware.errors import DeviceError
-
     robot = emulate("--controller-version", "3.15")
     devices = setup(robot.host).devices
     assert devices is not None
