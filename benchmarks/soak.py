@@ -45,7 +45,7 @@ DEATHS_BORNE = 3
 SAMPLE_S = 2.0
 PAUSE_S = (6.0, 16.0)
 DISK_FULL_S = 3.0
-WARM_S, LIVED_S = 20.0, 60.0
+WARM_S, LIVED_S = 60.0, 60.0
 """Growth is told of processes that lived for so long, after they have warmed up."""
 EXPLAINED_S = 12.0
 """For how long a fault explains a cycle that was missed: a process that hangs is killed after five seconds."""

@@ -24,7 +24,8 @@ from data.schema import ARM_COLUMNS, Array, Column, EpisodeLayout, Outcome, Step
 
 FORMAT = "drift-robot episode"
 FORMAT_VERSION = 1
-FLUSH_PERIOD_S = 1.0
+FLUSH_PERIOD_S = 0.5
+"""A kill costs what was handed over since the last flush: no more than this and the time that a flush takes."""
 EPISODES, BIN = "episodes", "bin"
 WHOLE, PARTIAL = ".zarr", ".zarr.partial"
 _OWN_ATTRIBUTES = {

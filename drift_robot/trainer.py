@@ -290,7 +290,12 @@ class Trainer:
             },
         )
         weights = self._state.acting_weights()
-        acting, _ = load_policy(self._versions.path(self._word.version), self._device)
+        try:
+            acting, _ = load_policy(self._versions.path(self._word.version), self._device)
+        except PolicyError as error:
+            self._versions.quarantine(self._word.version)
+            self._say(message=f"Version {self._word.version} is barred: {error}")
+            return "refused"
         try:
             config = self._config
             alarm = calibrated_alarm(

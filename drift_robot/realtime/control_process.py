@@ -245,13 +245,26 @@ class Control:
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
-        newest = self._versions.newest_good()
         if setup.acts and contest is None:
-            if newest is None:
-                raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
-            self._actor = Actor.load(self._versions.path(newest), setup.seed, device)
+            self._actor = self._first_actor(device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
+
+    def _first_actor(self, device: torch.device) -> Actor:
+        """Return the newest good version; a damaged one is barred, unless there is no other. Raises PolicyError."""
+        for version in reversed(self._versions.good()):
+            try:
+                return Actor.load(self._versions.path(version), self._setup.seed, device)
+            except PolicyError as error:
+                earlier = [good for good in self._versions.good() if good < version]
+                if not earlier:
+                    raise
+                self._bar(version, error, earlier[-1])
+        raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
+
+    def _bar(self, version: int, error: PolicyError, instead: int) -> None:
+        self._versions.quarantine(version)
+        self._life.say(Said(f"Version {version} cannot act and is barred: {error} Version {instead} goes on."))
 
     def _rehearse(self, actor: Actor) -> None:
         """Learn how long it takes to judge a window; the first time it takes longer than ever after."""
@@ -396,8 +409,7 @@ class Control:
         try:
             self._actor.swap(self._versions.path(newest))
         except PolicyError as error:
-            self._versions.quarantine(newest)
-            self._life.say(Said(f"Version {newest} cannot act and is barred: {error} Version {before} goes on."))
+            self._bar(newest, error, before)
             return
         self._swaps += 1
         self._swapped_ns = self._clock.now_ns()

@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +92,20 @@ def test_killed_at_any_moment_it_goes_on_and_never_publishes_a_broken_version(
     assert len(versions.published()) >= 2
     for version in versions.published():
         assert load_policy(versions.path(version))[1].version == version
+
+
+def test_one_that_runs_out_of_memory_says_so_and_the_next_goes_on(process: TrainerProcess, run: RunFolder) -> None:
+    wait_for(lambda: (word := process.word()) is not None and word.state == "waiting")
+    assert process.pid is not None
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
+    enough = pages * resource.getpagesize() + 2**20
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (enough, enough))
+    add_corrected_episode(run, TINY, 0)
+    wait_for(lambda: not process.alive())
+    assert process.last_words() == "The trainer has run out of memory."
+    process.start()
+    wait_for(lambda: learned(process, 1))
+    assert run.versions().published() == [0, 1]
 
 
 def test_what_a_kill_left_half_done_is_cleared_away(eager: Config, run: RunFolder) -> None:

@@ -3,8 +3,10 @@
 Whatever fails, the arm comes to rest, she is told why, and it moves again only at her word.
 """
 
+import itertools
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -99,8 +101,10 @@ def setup(host: str) -> ArmSetup:
 
 
 def test_whatever_fails_the_arm_rests_says_why_and_waits_for_the_operators_word_while_the_stick_is_held(
-    lines: Lines, emulate: Callable[..., EmulatedController]
+    lines: Lines, emulate: Callable[..., EmulatedController], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    leaps = itertools.cycle((0.0, 1e9, -3600.0, 86_400.0))
+    monkeypatch.setattr(time, "time", lambda: next(leaps))  # the wall clock is stepped all the time
     robot = emulate("--unlock-delay-s", "0.3")
     operator, control, arm = Operator(lines), Speaker(lines.words["control"]), RingReader(lines.arm)
 

@@ -136,6 +136,7 @@ DAMAGES = {
 
 def test_a_policy_that_fails_holds_the_arm_and_a_version_that_cannot_act_is_barred(run: RunFolder) -> None:
     setup = control_setup(run.path, acts=True, adapts=True)
+    truncated(run, 1)
     with (
         open_lines(PROCESSES, EpisodeLayout(8), 16, OBJECTS, DRAWING) as lines,
         cell_and_arm(lines, GateConfig()) as operator,
@@ -148,15 +149,16 @@ def test_a_policy_that_fails_holds_the_arm_and_a_version_that_cannot_act_is_barr
             assert operator.hears(words), operator.heard
             assert operator.sees(Phase.IDLE)
 
+        assert operator.hears(f"Version 1 cannot act and is barred: .* {DAMAGES[truncated]}.* Version 0 goes on")
         assert operator.sees(Phase.IDLE)
-        for version, (damage, words) in enumerate(DAMAGES.items(), 1):
+        for version, (damage, words) in enumerate(DAMAGES.items(), 2):
             damage(run, version)
             next_version(f"Version {version} cannot act and is barred: .* {words}.* Version 0 goes on")
         assert not (run.path / "harm").exists()
         assert run.versions().good() == [0]
 
-        publish(run, 5, range=3e38)
-        next_version("Version 5 acts from here on")
+        publish(run, 6, range=3e38)
+        next_version("Version 6 acts from here on")
         for _ in range(2):
             operator.press(Verb.RESUME, Phase.HOLD)
             assert operator.hears("waypoints hold numbers that are not finite. The arm holds: take over, or end")
@@ -165,10 +167,10 @@ def test_a_policy_that_fails_holds_the_arm_and_a_version_that_cannot_act_is_barr
         recorder.say(EpisodeSaved(None, Outcome.DISCARDED, 0))
         assert operator.sees(Phase.IDLE)
         operator.says(Verb.ROLLBACK)
-        assert operator.hears("Version 0 acts from here on, in place of version 5")
+        assert operator.hears("Version 0 acts from here on, in place of version 6")
 
-        publish(run, 6, up_m=10.0)
-        next_version("Version 6 acts from here on")
+        publish(run, 7, up_m=10.0)
+        next_version("Version 7 acts from here on")
         operator.press(Verb.RESUME, Phase.LEARNER)
         assert eventually(lambda: Limit.WORKSPACE in records.limits_of(arm.latest().value))  # type: ignore[union-attr]
         assert operator.moves()

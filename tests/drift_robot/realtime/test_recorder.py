@@ -1,6 +1,8 @@
 import errno
 import os
 import resource
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -249,3 +251,13 @@ def test_a_disk_that_is_full_at_the_end_of_an_episode_or_at_its_begin_holds_too(
 
 def no_space(path: Path, content: bytes) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_loses_no_committed_step() -> None:
+    root = Path(__file__).parents[3]
+    command = [sys.executable, str(root / "benchmarks" / "kill_recorder.py"), "--kills", "8"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 partial" in done.stdout or "left over" in done.stdout
