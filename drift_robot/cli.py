@@ -63,7 +63,8 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(calibrate_app, name="calibrate")
-console = Console()
+LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
+console = Console(quiet=not LEADS)
 
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
@@ -151,7 +152,10 @@ def collect(
 
 @app.command()
 def bootstrap(config: ConfigPath, out: Out, seed: Seed = None) -> None:
-    """Train the first policy on the demonstrations, offline, while the rank scheduler lowers its trainable rank."""
+    """Train the first policy on the demonstrations, offline, while the rank scheduler lowers its trainable rank.
+
+    On several GPUs: `torchrun --standalone --nproc-per-node 4 --no-python drift-robot bootstrap CONFIG --out RUN`.
+    """
     settings, run = _open(config, out, seed)
     from drift_robot.bootstrap import bootstrap as job
 
