@@ -13,6 +13,10 @@
 <run>/trainer.json            the trainer's last word; trainer.jsonl its figures, a line a round
 """
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +90,26 @@ class RunFolder:
     def versions(self) -> Versions:
         """Return the published versions."""
         return Versions(self.path / "versions")
+
+
+@contextmanager
+def occupied(run: RunFolder) -> Iterator[None]:
+    """Keep a run to oneself: two sessions, or two trainers, would spoil each other's work.
+
+    Raises UserError if another process has it. The lock is the folder's own and ends with the process, however it ends.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"Another drift-robot works in {run.path}; end that one first, or choose another --out folder."
+            ) from error
+        yield
+    finally:
+        os.close(lock)
 
 
 def open_session(folder: Path, config: Config) -> Session:

@@ -32,6 +32,7 @@ from drift_robot.gate import (
     FaultCleared,
     HelpWanted,
     Phase,
+    ResetBegun,
     ResetDone,
     Rollback,
     TrainNow,
@@ -262,13 +263,31 @@ class Control:
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
-        version = self._versions.newest_good() if setup.version is None else setup.version
         if setup.acts and contest is None:
-            if version is None:
-                raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
-            self._actor = Actor.load(self._versions.path(version), setup.seed, device)
+            self._actor = self._first_actor(device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
+
+    def _first_actor(self, device: torch.device) -> Actor:
+        """Return the version that was chosen, or the newest good one. Raises PolicyError.
+
+        A damaged one that nobody chose is barred, unless there is no other.
+        """
+        if self._setup.version is not None:
+            return Actor.load(self._versions.path(self._setup.version), self._setup.seed, device)
+        for version in reversed(self._versions.good()):
+            try:
+                return Actor.load(self._versions.path(version), self._setup.seed, device)
+            except PolicyError as error:
+                earlier = [good for good in self._versions.good() if good < version]
+                if not earlier:
+                    raise
+                self._bar(version, error, earlier[-1])
+        raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
+
+    def _bar(self, version: int, error: PolicyError, instead: int) -> None:
+        self._versions.quarantine(version)
+        self._life.say(Said(f"Version {version} cannot act and is barred: {error} Version {instead} goes on."))
 
     def _rehearse(self, actor: Actor) -> None:
         """Learn how long it takes to judge a window; the first time it takes longer than ever after."""
@@ -362,6 +381,8 @@ class Control:
         elif isinstance(event, EpisodeEnded):
             self._recording = False
             self._devices.order(records.END, outcome=Outcome(event.outcome).value.encode())
+        elif isinstance(event, ResetBegun):
+            self._scene_step = 0  # the phase alone would not tell of a reset that follows another within a period
         elif isinstance(event, DropLast):
             self._devices.order(records.DROP_LAST)
         elif isinstance(event, TrainNow):
@@ -423,8 +444,7 @@ class Control:
         try:
             self._actor.swap(self._versions.path(newest))
         except PolicyError as error:
-            self._versions.quarantine(newest)
-            self._life.say(Said(f"Version {newest} cannot act and is barred: {error} Version {before} goes on."))
+            self._bar(newest, error, before)
             return
         self._swaps += 1
         self._swapped_ns = self._clock.now_ns()

@@ -53,9 +53,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why something was not done, in one sentence."""
+    """Why something was not done, in one sentence; `unfit`: whoever sent it is out of order, and not merely late."""
 
     sentence: str
+    unfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,14 +189,15 @@ class ArmController:
         n = len(times_ns) if times_ns.ndim == 1 else 0
         if n == 0 or actions.shape != (n, ACTION_DIM):
             return Refusal(
-                f"A chunk has times (n,) and actions (n, {ACTION_DIM}), not {times_ns.shape} and {actions.shape}."
+                f"A chunk has times (n,) and actions (n, {ACTION_DIM}), not {times_ns.shape} and {actions.shape}.",
+                unfit=True,
             )
         if not np.isfinite(actions).all():
-            return Refusal("The learner's waypoints hold numbers that are not finite.")
+            return Refusal("The learner's waypoints hold numbers that are not finite.", unfit=True)
         if not rotations.defined(actions[:, 3:9]):
-            return Refusal("The learner's waypoints hold six numbers that tell no rotation.")
+            return Refusal("The learner's waypoints hold six numbers that tell no rotation.", unfit=True)
         if (times_ns[1:] <= times_ns[:-1]).any():
-            return Refusal("The times of the learner's waypoints do not rise.")
+            return Refusal("The times of the learner's waypoints do not rise.", unfit=True)
         if chunk.observation_ns < self.watermark_ns:
             late_s = (self.watermark_ns - chunk.observation_ns) / NS_PER_S
             return Refusal(f"The learner's waypoints were computed {late_s:.3f} s before the last change of authority.")
