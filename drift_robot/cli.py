@@ -274,7 +274,8 @@ def export_policy(
             raise UserError(f"{versions.folder} holds no policy; run 'drift-robot bootstrap' first.")
         version = versions.path(newest)
     manifest = job(version, out)
-    console.print(f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it.", highlight=False)
+    told = f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it."
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command()
