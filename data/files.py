@@ -5,6 +5,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ MAX_JSON_BYTES = 16 << 20
 
 
 def write_file(path: Path, content: bytes, scratch: Path) -> None:
-    """Replace a file whole; `scratch` is a name on the same file system for the time of writing."""
-    scratch.write_bytes(content)
-    os.replace(scratch, path)
+    """Replace a file whole; `scratch` is a name on the same file system for the time of writing.
+
+    A disk that is full keeps no part of it.
+    """
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
 
 
 def write_json(path: Path, document: Mapping[str, Any], scratch: Path | None = None) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # everything heavy is imported by the command that needs it, 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # what pygame says when it is loaded is not for the operator
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+RESUMED = ("demo", "collect", "bootstrap", "adapt", "evaluate", "benchmark")
+"""The commands that go on where they were interrupted."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -231,20 +233,21 @@ def evaluate(
         pairs = episodes or settings.evaluate.episodes
         _compare(settings, run, compare, pairs, _driver(settings, device), no_window, overlay)
         return
-    if (driver := _driver(settings, device)) is not None:
-        _real_time(settings, run, "evaluate", driver, no_window, overlay)
-        return
-    _without_window(overlay)
-    from drift_robot.evaluate import evaluate as job
-
     versions = run.versions()
     chosen = versions.newest_good() if version is None else version
     if chosen is None or not versions.path(chosen).exists():
         missing = "policy" if chosen is None else f"version {chosen}"
         raise UserError(f"{versions.folder} holds no {missing}; run 'drift-robot bootstrap' first.")
     count = episodes or settings.evaluate.episodes
-    with Stages(console).stage(f"evaluate version {chosen}") as progress:
-        result = job(settings, versions.path(chosen), count, 2, progress)
+    if (driver := _driver(settings, device)) is not None:
+        settings = replace(settings, evaluate=replace(settings.evaluate, episodes=count))
+        _real_time(settings, run, "evaluate", driver, no_window, overlay, version=chosen)
+        return
+    _without_window(overlay)
+    from drift_robot.evaluate import record_evaluation as job
+
+    with _reported(run.rollouts(chosen)), Stages(console).stage(f"evaluate version {chosen}") as progress:
+        result = job(settings, run, chosen, count, 2, progress)
     took = f", mean duration {result.duration_s:.1f} s of successful episodes" if result.success.rate else ""
     console.print(f"Version {chosen}: success {result.success}{took}.")
 
@@ -574,6 +577,7 @@ def emulate(
             "drawer_interaction",
             "board_on_table",
             "board_in_gripper",
+            "bare_table",
         ],
         typer.Option(help="What stands on the table; a board to calibrate with lies there or is held by the gripper."),
     ] = "lift",
@@ -656,7 +660,9 @@ def main() -> None:
 
 
 def _interrupted() -> None:
-    Console(stderr=True).print("Interrupted. Nothing is lost: the same command goes on from here.", style="yellow")
+    resumed = next(iter(sys.argv[1:]), "") in RESUMED
+    goes_on = " Nothing is lost: the same command goes on from here." if resumed else ""
+    Console(stderr=True).print(f"Interrupted.{goes_on}", style="yellow")
     sys.exit(INTERRUPTED)
 
 
@@ -749,18 +755,32 @@ def _real_time(
     no_window: bool,
     overlay: Path | None,
     comparison: "Comparison | None" = None,
+    version: int | None = None,
 ) -> None:
-    from drift_robot.realtime.supervisor import run_session
+    from drift_robot.realtime.supervisor import run_session, session_folder
 
     if no_window:
         _without_window(overlay)
     if overlay is not None:
         config = replace(config, window=replace(config.window, overlay=overlay))
-    folder = {"collect": run.demonstrations, "adapt": run.session, "evaluate": run.evaluation}[mode]
+    folder = session_folder(run, mode, version)
     with nullcontext() if comparison else _reported(folder):  # a comparison's report would tell who acted
-        figures = run_session(config, run, mode, device, not no_window, Stages(console).say, comparison)
+        figures = run_session(config, run, mode, device, not no_window, Stages(console).say, comparison, version)
+    if mode == "evaluate" and comparison is None and figures.complete:
+        _say_success(folder, version)
     if figures.interrupted or figures.failed:
         raise typer.Exit(INTERRUPTED if figures.interrupted else FAILED)
+
+
+def _say_success(session: Path, version: int | None) -> None:
+    """Print how often a version succeeded by itself in the episodes of an evaluation in real time."""
+    from data.session import Session
+    from drift_robot.report import recorded_figures
+    from drift_robot.statistics import success_rate
+
+    episodes = recorded_figures(Session.open(session))
+    alone = sum(episode.success and episode.autonomous for episode in episodes)
+    console.print(f"Version {version}: success without help {success_rate(alone, len(episodes))}.")
 
 
 if __name__ == "__main__":
