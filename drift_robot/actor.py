@@ -12,6 +12,7 @@ from drift_robot.control import ControlLoop
 from drift_robot.observation import batch_observations
 from policies.alarm import Alarm
 from policies.checkpoint import load_policy
+from policies.errors import PolicyError
 from policies.policy import DiffusionPolicy
 
 
@@ -48,8 +49,16 @@ class Actor:
         return cls(policy, manifest.version, manifest.rank, seed, manifest.alarm)
 
     def swap(self, folder: Path) -> None:
-        """Copy a published version's weights into the live module. Raises PolicyError, leaving it as it was."""
+        """Copy a published version's weights into the live module.
+
+        Raises PolicyError, leaving it as it was, if the version is damaged, is another one than its folder's name says,
+        or is not of this policy's architecture.
+        """
         policy, manifest = load_policy(folder)
+        if folder.name.isdecimal() and manifest.version != int(folder.name):
+            raise PolicyError(f"checkpoint {folder} holds version {manifest.version}: somebody has put it there.")
+        if manifest.config != self._policy.config:
+            raise PolicyError(f"checkpoint {folder} is a policy of another architecture than the one that acts.")
         self._policy.load_state_dict(policy.state_dict())
         self.version, self.rank, self.alarm = manifest.version, manifest.rank, manifest.alarm
         self._windows.clear()

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from calibration.errors import CalibrationError
 from data.errors import DataError
+from data.exchange.formats import Format, Rotation
 from drift_robot.benchmark.commands import app as benchmark_app
 from drift_robot.calibrate.commands import calibrate_app
 from drift_robot.errors import UserError
@@ -60,12 +61,14 @@ Before a session, `drift-robot doctor CONFIG` checks robot, cameras, input devic
 )
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Look after recorded episodes: list, show, view, stats, report; relabel, discard, restore; verify, repair.",
+    help="Look after recorded episodes: list, show, view, stats, report; relabel, discard, restore; verify, repair, "
+    "compact; export, import.",
 )
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(calibrate_app, name="calibrate")
-console = Console()
+LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
+console = Console(quiet=not LEADS)
 
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
@@ -153,7 +156,10 @@ def collect(
 
 @app.command()
 def bootstrap(config: ConfigPath, out: Out, seed: Seed = None) -> None:
-    """Train the first policy on the demonstrations, offline, while the rank scheduler lowers its trainable rank."""
+    """Train the first policy on the demonstrations, offline, while the rank scheduler lowers its trainable rank.
+
+    On several GPUs: `torchrun --standalone --nproc-per-node 4 --no-python drift-robot bootstrap CONFIG --out RUN`.
+    """
     settings, run = _open(config, out, seed)
     from drift_robot.bootstrap import bootstrap as job
 
@@ -244,6 +250,34 @@ def evaluate(
         result = job(settings, run, chosen, count, 2, progress)
     took = f", mean duration {result.duration_s:.1f} s of successful episodes" if result.success.rate else ""
     console.print(f"Version {chosen}: success {result.success}{took}.")
+
+
+@app.command("export-policy")
+def export_policy(
+    version: Annotated[
+        Path,
+        typer.Argument(
+            help="A run's folder, of which the newest good version is taken, or a version's, such as "
+            "RUN/versions/000003.",
+            metavar="RUN_OR_VERSION",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+) -> None:
+    """Write a policy as a folder that loads with torch and safetensors alone, without drift-robot.
+
+    It holds the merged weights, its configuration as JSON, and policy.py: `from policy import load`.
+    """
+    from drift_robot.versions import Versions
+    from policies.export import export_policy as job
+
+    if (version / "versions").is_dir():
+        newest = (versions := Versions(version / "versions")).newest_good()
+        if newest is None:
+            raise UserError(f"{versions.folder} holds no policy; run 'drift-robot bootstrap' first.")
+        version = versions.path(newest)
+    manifest = job(version, out)
+    console.print(f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it.", highlight=False)
 
 
 @app.command()
@@ -432,6 +466,84 @@ def data_repair(path: Annotated[Path, typer.Argument(help="A session's or an epi
     print_repair(path, console)
 
 
+@data_app.command("compact")
+def data_compact(path: Annotated[Path, typer.Argument(help="A session's or an episode's folder.")]) -> None:
+    """Make whole episodes smaller, losing nothing: compressed again, with more patience than while the arm moves.
+
+    Takes its time; can be interrupted, and goes on where it stopped.
+    """
+    from data.compact import compact
+
+    with Stages(console).stage("compact") as progress:
+        done = compact(path, progress)
+    for sentence in done.left:
+        console.print(f"Left as it is: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+    share = 100 * done.bytes_after / done.bytes_before if done.bytes_before else 100
+    console.print(
+        f"{done.episodes} episodes: {done.bytes_before / 1e6:.1f} MB before, {done.bytes_after / 1e6:.1f} MB now "
+        f"({share:.0f} %).",
+        highlight=False,
+    )
+
+
+@data_app.command("export")
+def data_export(
+    session: SessionPath,
+    kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Where it goes: a folder; of diffusion-policy best NAME.zarr; of robomimic a file NAME.hdf5."
+        ),
+    ],
+) -> None:
+    """Write a session's whole episodes in the format of LeRobot (v3.0), diffusion_policy or robomimic.
+
+    Pictures, poses, gripper and actions under the names that these use, who drove and every other label beside them.
+    Needs: pip install 'drift-robot[exchange]'.
+    """
+    from data.exchange.exporting import export
+    from data.exchange.formats import exporter
+
+    with Stages(console).stage(f"export to {kind.value}") as progress:
+        source = export(session, exporter(kind), out, progress)
+    console.print(f"{len(source.episodes)} episodes, {source.steps} steps: {out}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("import")
+def data_import(
+    dataset: Annotated[Path, typer.Argument(help="A data set's folder, or robomimic's file.", metavar="DATASET")],
+    kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[Path, typer.Option(help="The new session's folder, such as RUN/demonstrations.")],
+    task: Annotated[str, typer.Option(help="The task, if the data set names none, or another.")] = "",
+    period_s: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="Seconds between two steps, if the data set does not say.")
+    ] = 0.1,
+    state: Annotated[
+        str, typer.Option(help="Columns of pose and gripper, with commas [default: those that an export writes].")
+    ] = "",
+    action: Annotated[str, typer.Option(help="The same of the action.")] = "",
+    rotation: Annotated[
+        Rotation, typer.Option(help="How they write rotations: two matrix columns, x y z w, or axis times angle.")
+    ] = Rotation.COLUMNS,
+) -> None:
+    """Make a session of a data set of LeRobot (v3.0), diffusion_policy or robomimic, to bootstrap on.
+
+    Poses and actions are absolute, in the robot's base frame, in metres; the gripper is 0 closed to 1 open. What was
+    exported here comes back as it was. Of a stranger's data set nothing is read but plain numbers and pictures inside
+    its folder. Needs: pip install 'drift-robot[exchange]'.
+
+    - `--state robot_eef_pose --action action --rotation vector`: diffusion_policy's own recordings on a UR5.
+    """
+    from data.exchange.formats import open_set
+    from data.exchange.importing import Meaning, import_set
+
+    foreign, meaning = open_set(kind, dataset), Meaning(_words(state), _words(action), rotation)
+    with Stages(console).stage(f"import from {kind.value}") as progress:
+        session = import_set(foreign, out, str(dataset), meaning, task, period_s, progress)
+    console.print(f"{len(session.episodes())} episodes: {session.folder}", highlight=False, soft_wrap=True)
+
+
 @data_app.command("discard")
 def data_discard(session: SessionPath, number: EpisodeNumber) -> None:
     """Move an episode to the session's bin."""
@@ -464,6 +576,7 @@ def emulate(
             "drawer_interaction",
             "board_on_table",
             "board_in_gripper",
+            "bare_table",
         ],
         typer.Option(help="What stands on the table; a board to calibrate with lies there or is held by the gripper."),
     ] = "lift",
@@ -560,11 +673,17 @@ def _steps(text: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _open(config_path: Path, out: Path, seed: int | None) -> "tuple[Config, RunFolder]":
     from drift_robot.config import load_config
+    from drift_robot.figures import require_sinks
     from drift_robot.run_folder import RunFolder
 
     config = load_config(config_path)
+    require_sinks(config.logging)
     return (config if seed is None else replace(config, seed=seed)), RunFolder(out)
 
 

@@ -97,7 +97,7 @@ class DeviceSilent:
 
 @dataclass(frozen=True)
 class HelpWanted:
-    """The learner would rather not go on; `reason` is one sentence."""
+    """The learner would rather not go on, or cannot; `reason` is one sentence or two."""
 
     reason: str
 

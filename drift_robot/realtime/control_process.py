@@ -7,7 +7,7 @@ neither trainer, disk nor screen.
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from calibration.latencies import Latencies
 from data.schema import Outcome, Step
 from drift_robot.actor import Actor
 from drift_robot.alarm import RAISED, no_alarm, slow_alarm
@@ -31,6 +32,7 @@ from drift_robot.gate import (
     FaultCleared,
     HelpWanted,
     Phase,
+    ResetBegun,
     ResetDone,
     Rollback,
     TrainNow,
@@ -52,7 +54,7 @@ from hardware.interfaces import Frame, Teleop, Verb
 from hardware.rings import Record, RingReader, RingWriter
 from policies.errors import PolicyError
 
-RECENT_FRAMES = 3
+RECENT_FRAMES = 6
 SPARE_READINGS = 3
 """How far back pictures are looked for that belong together, and readings of the arm beyond their time."""
 OLD_ARM_NS = NS_PER_S // 4
@@ -68,7 +70,8 @@ class ControlSetup:
     `compute`; `adapts`: newer versions come in between episodes. `gating` is the simulated expert's configuration, or
     None where a person or nobody decides. `scripted` expert's intentions can be peeked at any time. Scenes are drawn
     from `phase`, counted from `first_scene`. `version` acts, the newest good one if it is None. In a `comparison` its
-    two versions take turns instead, and nothing tells whose it is.
+    two versions take turns instead, and nothing tells whose it is. `latencies` are taken off the stamps of pictures and
+    arm.
     """
 
     run: Path
@@ -88,6 +91,7 @@ class ControlSetup:
     planned: int
     done: int
     comparison: Comparison | None = None
+    latencies: Latencies = field(default_factory=Latencies)
     version: int | None = None
 
 
@@ -103,6 +107,10 @@ class Devices:
         self._chunks, self._recording = RingWriter(lines.chunks), RingWriter(lines.recording)
         (self._effects,) = life.listen("arm")
         self._expert_drives = False
+        self._cameras_late_ns = {
+            name: round(setup.latencies.cameras.get(name, 0.0) * NS_PER_S) for name in self._cameras
+        }
+        self._arm_late_ns = round(setup.latencies.arm_s * NS_PER_S)
 
     def arm_record(self) -> Record | None:
         """Return the arm's newest record."""
@@ -148,18 +156,24 @@ class Devices:
         return object_features(arm.state.base_from_tcp, tracked, self._setup.tracked)
 
     def frames(self) -> dict[str, Frame]:
-        """Return pictures that belong together; see `control.Sensors`."""
-        return together({name: self._recent(ring) for name, ring in self._cameras.items()})
+        """Return pictures that belong together, their stamps put back; see `control.Sensors`."""
+        return together({name: self._recent(ring, self._cameras_late_ns[name]) for name, ring in self._cameras.items()})
 
-    def _recent(self, ring: RingReader) -> list[Frame]:
+    def _recent(self, ring: RingReader, late_ns: int) -> list[Frame]:
         newest = ring.latest()
         if newest is None:
             return []
         recent = ring.since(newest.sequence - RECENT_FRAMES) or [newest]
-        return [Frame(int(record.value["capture_ns"]), record.value["image"]) for record in recent]
+        return [Frame(int(record.value["capture_ns"]) - late_ns, record.value["image"]) for record in recent]
 
     def measured(self, arm: ArmSnapshot, time_ns: int) -> Reading:
-        """Return what arm and gripper measured at a time; see `control.Sensors`."""
+        """Return what arm and gripper measured at a time, by stamps that are put back; see `control.Sensors`."""
+        reading = self._stamped(arm, time_ns + self._arm_late_ns)
+        state = replace(reading.state, capture_ns=reading.state.capture_ns - self._arm_late_ns)
+        return replace(reading, state=state)
+
+    def _stamped(self, arm: ArmSnapshot, time_ns: int) -> Reading:
+        """Return what was measured at a time by its own stamps."""
         newest = self._arm.latest()
         if newest is None:
             return Reading(arm.state, arm.gripper)
@@ -178,8 +192,11 @@ class Devices:
 
     def blind(self, since_ns: int) -> list[str]:
         """Return the cameras that have not captured a picture since a time."""
+        late_ns = self._cameras_late_ns
         newest = {name: ring.latest() for name, ring in self._cameras.items()}
-        return [name for name, record in newest.items() if record and record.value["capture_ns"] < since_ns]
+        return [
+            name for name, record in newest.items() if record and record.value["capture_ns"] - late_ns[name] < since_ns
+        ]
 
     def peek(self) -> Teleop | None:
         """Return what the expert does; see `control.Expert`."""
@@ -246,13 +263,31 @@ class Control:
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
-        version = self._versions.newest_good() if setup.version is None else setup.version
         if setup.acts and contest is None:
-            if version is None:
-                raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
-            self._actor = Actor.load(self._versions.path(version), setup.seed, device)
+            self._actor = self._first_actor(device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
+
+    def _first_actor(self, device: torch.device) -> Actor:
+        """Return the version that was chosen, or the newest good one. Raises PolicyError.
+
+        A damaged one that nobody chose is barred, unless there is no other.
+        """
+        if self._setup.version is not None:
+            return Actor.load(self._versions.path(self._setup.version), self._setup.seed, device)
+        for version in reversed(self._versions.good()):
+            try:
+                return Actor.load(self._versions.path(version), self._setup.seed, device)
+            except PolicyError as error:
+                earlier = [good for good in self._versions.good() if good < version]
+                if not earlier:
+                    raise
+                self._bar(version, error, earlier[-1])
+        raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
+
+    def _bar(self, version: int, error: PolicyError, instead: int) -> None:
+        self._versions.quarantine(version)
+        self._life.say(Said(f"Version {version} cannot act and is barred: {error} Version {instead} goes on."))
 
     def _rehearse(self, actor: Actor) -> None:
         """Learn how long it takes to judge a window; the first time it takes longer than ever after."""
@@ -346,6 +381,8 @@ class Control:
         elif isinstance(event, EpisodeEnded):
             self._recording = False
             self._devices.order(records.END, outcome=Outcome(event.outcome).value.encode())
+        elif isinstance(event, ResetBegun):
+            self._scene_step = 0  # the phase alone would not tell of a reset that follows another within a period
         elif isinstance(event, DropLast):
             self._devices.order(records.DROP_LAST)
         elif isinstance(event, TrainNow):
@@ -407,8 +444,7 @@ class Control:
         try:
             self._actor.swap(self._versions.path(newest))
         except PolicyError as error:
-            self._versions.quarantine(newest)
-            self._life.say(Said(f"Version {newest} cannot act and is barred: {error} Version {before} goes on."))
+            self._bar(newest, error, before)
             return
         self._swaps += 1
         self._swapped_ns = self._clock.now_ns()

@@ -31,7 +31,8 @@ from data.events import EventLog
 from data.schema import Outcome
 from data.session import Session
 from drift_robot import __version__
-from drift_robot.calibrate.enforcement import calibration_record
+from drift_robot.calibrate.enforcement import calibration_record, enforced_limits
+from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.comparison import Comparison
 from drift_robot.comparison_report import is_established
 from drift_robot.config import Config
@@ -84,7 +85,7 @@ from drift_robot.realtime.recorder_process import RecorderSetup, run_recorder
 from drift_robot.realtime.teleop_process import TeleopSetup, run_teleop
 from drift_robot.realtime.window_process import WindowSetup, run_operator_window
 from drift_robot.report import EpisodeFigures, recorded_figures
-from drift_robot.run_folder import RunFolder, open_session
+from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.status import (
     RECENT_EPISODES,
     Cadence,
@@ -161,8 +162,8 @@ def run_session(
     In mode evaluate the newest good version acts, or `version`; or the two of a `comparison`, in turns.
     Goes on where an earlier session of the run stopped. Call it from the main thread: it takes SIGINT, SIGTERM and
     SIGHUP as the order to end. Raises UserError if there is no policy to start from, no window for the keyboard, a
-    method that does not learn online, or no calibration that the configuration demands, DataError if there is no
-    episode to lay over the live pictures.
+    method that does not learn online, no calibration that the configuration demands, or another session in this run,
+    DataError if there is no episode to lay over the live pictures.
     """
     if device == "keyboard" and not show_window:
         raise UserError("The keyboard is read by the operator window: show the window, or choose another device.")
@@ -178,6 +179,7 @@ def run_session(
     if show_window and config.window.overlay is not None and not Episode.open(config.window.overlay).layout.cameras:
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
+    config = replace(config, limits=enforced_limits(config))
     session = open_session(session_folder(run, mode, acting) if comparison is None else comparison.folder, config)
     layout = episode_layout(config)
     processes = ("cell", "arm", "control", "recorder", "teleop", "window", "supervisor", *map(camera, layout.cameras))
@@ -191,21 +193,14 @@ def run_session(
         )
         sizes = len(TASKS[config.cell.task].objects), len(cell.build().state_vector())
     horizon = config.policy.pred_horizon
-    with open_lines(processes, layout, horizon, *sizes) as lines, EventLog(session.folder) as events:
-        evaluated = acting if mode == "evaluate" else None
+    evaluated = acting if mode == "evaluate" else None
+    with (
+        occupied(run),
+        open_lines(processes, layout, horizon, *sizes) as lines,
+        EventLog(session.folder) as events,
+    ):
         watch = Supervisor(
-            config,
-            run,
-            mode,
-            device,
-            show_window,
-            say,
-            session,
-            cell,
-            lines,
-            events,
-            comparison,
-            calibration,
+            *(config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration),
             evaluated,
         )
         return watch.run()
@@ -385,6 +380,7 @@ class Supervisor:
             planned=self._planned,
             done=self._done,
             comparison=self._comparison,
+            latencies=remaining_latencies(config),
             version=self._version,
         )
 
@@ -471,6 +467,8 @@ class Supervisor:
         if self._trainer is not None and self._trainer.alive():
             self._complain("The trainer", self._trainer.killed_for_silence())
         elif self._trainer is not None:
+            if why := self._trainer.last_words():
+                self._say(why)
             if self._trainer.restarts >= MAX_RESTARTS:
                 if "trainer" not in self._faults:
                     self._faults["trainer"] = (

@@ -6,7 +6,7 @@ What moves the arm is in `playback`, the distances between two motions in `fidel
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from data.files import write_json
 from data.schema import Owner
 from data.session import Session
 from data.verify import is_session
+from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config, config_from_dict, load_config
 from drift_robot.errors import UserError
 from drift_robot.review.fidelity import Deviation, Track, best_shift_s, deviation, rms
@@ -95,6 +96,7 @@ def replay(
         raise DataError(f"{path} is a session; name one of its episodes, such as {path / EPISODES / '000000.zarr'}.")
     episode, source = Episode.open(path), str(config_file or path.resolve().parent.parent)
     config = load_config(config_file) if config_file else _recorded_config(path)
+    config = replace(config, limits=enforced_limits(config))
     motion, seed = motion_of(episode), episode.attributes.get("scene_seed")
     cut = cut_by_limits(motion, config.limits, source)
     if config.devices is None or simulate:
