@@ -122,15 +122,15 @@ def timed_parts(config: Config, wanted: list[str] | None, attended: bool) -> lis
 def open_timing_rig(config: Config, part: str) -> TimingRig:
     """Open what the measurement of a part's latency needs. Raises DeviceError."""
     cameras = [] if part in (ARM, GRIPPER) else [part]
-    riding = config.calibration.arm_cameras
+    riding, limits = config.calibration.arm_cameras, enforced_limits(config)
     if config.devices is not None:
         from calibration.real_rig import RealRig
 
-        return RealRig(config.devices, cameras, riding, config.limits, drives=True, grips=part == GRIPPER)
+        return RealRig(config.devices, cameras, riding, limits, drives=True, grips=part == GRIPPER)
     from calibration.late_rig import LateRig
 
     camera = cameras[0] if cameras else SIMULATED_CAMERAS[-1]
-    return LateRig(camera, config.calibration.board, config.limits, camera in riding, seed=config.seed)
+    return LateRig(camera, config.calibration.board, limits, camera in riding, seed=config.seed)
 
 
 def guided(procedure: Procedure[T], attended: bool, say: Callable[[str], None]) -> T:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from calibration.files import Calibration, Kind, lens_entry, pose_entry, write_calibration
+from calibration.files import ARM, Calibration, Kind, lens_entry, pose_entry, write_calibration
 from calibration.procedures import CHECK_POSE
 from calibration.workspace import CELL
 from data.episode import Episode
@@ -77,10 +77,13 @@ def calibrate(config: Config, moved: Pose) -> None:
         "base_from_table": pose_entry(Pose(np.zeros(3), np.eye(3))),
         "tool_points_m": [list(point) for point in ArmLimits().tool_points_m],
     }
+    in_time = dict.fromkeys(("against_arm_s", "camera_configured_s", "arm_configured_s"), 0.0)
     for calibration in (
         intrinsics,
         Calibration(Kind.HAND_EYE, "wrist", values, {"rms_px": 0.2}),
         Calibration(Kind.WORKSPACE, CELL, workspace, {"rms_mm": 0.1}),
+        Calibration(Kind.LATENCY, ARM, {"command_to_state_s": 0.07}, {"expected_error_ms": 0.2}),
+        Calibration(Kind.LATENCY, "wrist", in_time, {"expected_error_ms": 0.2}),
     ):
         write_calibration(folder, calibration)
 
@@ -142,7 +145,8 @@ def test_a_moved_camera_is_refused_in_one_sentence_and_recorded_with_the_reason_
     assert noted["override"] == "the stand was bumped"
     assert "has been moved" in noted["shortcoming"]
     assert noted["moved_px"]["wrist"] > config.calibration.max_moved_px
-    assert set(noted["hashes"]) == {"wrist intrinsics", "wrist hand_eye", "cell workspace"}
+    kinds = {"wrist intrinsics", "wrist hand_eye", "cell workspace", "wrist latency", "arm latency"}
+    assert set(noted["hashes"]) == kinds
 
 
 def test_a_camera_in_place_is_noted_as_such(config: Config) -> None:
