@@ -12,7 +12,7 @@ from drift_robot.control import ControlLoop
 from drift_robot.observation import batch_observations
 from policies.alarm import Alarm
 from policies.checkpoint import load_policy
-from policies.policy import DiffusionPolicy
+from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,37 @@ class _Window:
     commanded: Tensor
     rest: Tensor
     new: Tensor
+
+
+@dataclass(frozen=True)
+class Successor:
+    """A published version that is loaded and warm: it acts as soon as an actor is told to let it."""
+
+    policy: DiffusionPolicy
+    version: int
+    rank: int
+    alarm: Alarm | None
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> "Successor":
+        """Load a published version and let it act once on nothing. Raises PolicyError if it is damaged."""
+        policy, manifest = load_policy(folder, device)
+        policy.requires_grad_(False)
+        policy.act(_blank(policy.config), torch.Generator().manual_seed(0))
+        return cls(policy, manifest.version, manifest.rank, manifest.alarm)
+
+
+def _blank(config: PolicyConfig) -> Observation:
+    """Return an observation of nothing, for one cell."""
+    pose = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    steps = config.obs_horizon
+    return Observation(
+        tcp=pose.expand(1, steps, -1),
+        commanded=pose[None],
+        gripper=torch.zeros(1, steps, 1),
+        objects=torch.zeros(1, steps, config.object_dim),
+        images={name: torch.zeros(1, steps, *size, 3, dtype=torch.uint8) for name, size in config.cameras.items()},
+    )
 
 
 class Actor:
@@ -44,14 +75,18 @@ class Actor:
     @classmethod
     def load(cls, folder: Path, seed: int, device: torch.device) -> "Actor":
         """Load a published version. Raises PolicyError if it is damaged."""
-        policy, manifest = load_policy(folder, device)
-        return cls(policy, manifest.version, manifest.rank, seed, manifest.alarm)
+        first = Successor.load(folder, device)
+        return cls(first.policy, first.version, first.rank, seed, first.alarm)
 
-    def swap(self, folder: Path) -> None:
-        """Copy a published version's weights into the live module. Raises PolicyError, leaving it as it was."""
-        policy, manifest = load_policy(folder)
-        self._policy.load_state_dict(policy.state_dict())
-        self.version, self.rank, self.alarm = manifest.version, manifest.rank, manifest.alarm
+    @property
+    def device(self) -> torch.device:
+        """Where the policy is."""
+        return self._policy.device
+
+    def swap(self, successor: Successor) -> None:
+        """Let another version act from here on; nothing is copied, so nobody waits."""
+        self._policy = successor.policy
+        self.version, self.rank, self.alarm = successor.version, successor.rank, successor.alarm
         self._windows.clear()
 
     def reseed(self, seed: int) -> None:

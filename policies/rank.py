@@ -277,7 +277,9 @@ class ModulatedConvTranspose1d(_Windowed):
         """Return a ConvTranspose1d."""
         inputs, outputs, kernel = self.shape
         has_bias = self.bias is not None
-        plain = convolution.ConvTranspose1d(inputs, outputs, kernel, self.stride, self.padding, bias=has_bias, device="meta")
+        plain = convolution.ConvTranspose1d(
+            inputs, outputs, kernel, self.stride, self.padding, bias=has_bias, device="meta"
+        )
         return _with_parameters(plain, self)
 
 

@@ -37,9 +37,7 @@ class ConvBlock(nn.Sequential):
     """Convolution, GroupNorm, Mish; the length is kept."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(
-            Conv1d(inputs, outputs, KERNEL, padding=KERNEL // 2), nn.GroupNorm(GROUPS, outputs), nn.Mish()
-        )
+        super().__init__(Conv1d(inputs, outputs, KERNEL, padding=KERNEL // 2), nn.GroupNorm(GROUPS, outputs), nn.Mish())
 
 
 class ResidualBlock(nn.Module):

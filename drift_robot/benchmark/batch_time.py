@@ -133,4 +133,3 @@ def _naive(layer: RankModulated, x: Tensor) -> Tensor:
         return type(layer).forward(layer, x)
     weight = torch.addmm(frozen, factors.u * factors.s, factors.v.T).view(layer.shape)
     return layer.operate(x, weight, layer.bias)
-

@@ -14,8 +14,6 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from drift_robot.compute import DeviceChoice, chosen_device
@@ -118,20 +116,21 @@ def machine(device: torch.device) -> str:
 
 
 def show(rows: Sequence[Row], as_json: bool, device: torch.device) -> None:
-    """Print rows as JSON, a list, or as a table under a line about the machine."""
+    """Print rows as JSON, a list, or as a table in Markdown under a line about the machine."""
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    console = Console()
-    console.print(machine(device))
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(_text(row.get(column)) for column in columns))
-    console.print(table)
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key != "baseline"]
+    baselines = dict.fromkeys(str(row["baseline"]).partition(": ")[0] for row in rows)
+    cells = [columns, *([_text(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    print(f"{machine(device)}; ratio to: {', '.join(baselines)}\n")
+    print("\n".join(lines))
 
 
 def _text(value: str | float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+    if not isinstance(value, float):
+        return value or ""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
