@@ -1,7 +1,7 @@
 """1-D convolutions as matrix products over unfolded windows, which on a CPU beat the convolution library when wide.
 
-A convolution with a weight (out, in, k) and a transposed one with a weight (in, out, k) are each other's mirror: seen as
-a matrix W (m, n), one is W times the windows of its input, the other W^T times its input, the windows laid over each
+A convolution with a weight (out, in, k) and a transposed one with a weight (in, out, k) mirror each other: seen as a
+matrix W (m, n), one is W times the windows of its input, the other W^T times its input, the windows laid over each
 other. The layers have torch's names, parameters and results; what is no wide convolution on a CPU goes to torch's own.
 """
 
@@ -49,7 +49,7 @@ def spread(signal: Tensor, weight: Tensor, stride: int, padding: int, length: in
     return laid[:, :, padding : padding + length].transpose(0, 1)
 
 
-class Gather(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     """`gathered`, with its gradients."""
 
     @staticmethod
@@ -68,7 +68,7 @@ class Gather(torch.autograd.Function):
         return grad_x, grad_weight, None, None
 
 
-class Spread(torch.autograd.Function):
+class _Spread(torch.autograd.Function):
     """`spread` to its natural length, with its gradients."""
 
     @staticmethod
@@ -97,7 +97,7 @@ def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     """Return torch's `conv1d` of x (B, in, L), whichever way is faster."""
     if not pays(x, weight):
         return F.conv1d(x, weight, bias, stride, padding)
-    y: Tensor = Gather.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
+    y: Tensor = _Gather.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None]
 
 
@@ -105,7 +105,7 @@ def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     """Return torch's `conv_transpose1d` of x (B, in, L), whichever way is faster."""
     if not pays(x, weight):
         return F.conv_transpose1d(x, weight, bias, stride, padding)
-    y: Tensor = Spread.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
+    y: Tensor = _Spread.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None]
 
 

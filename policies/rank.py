@@ -369,8 +369,8 @@ def modulated_layers(module: nn.Module) -> Iterator[tuple[str, RankModulated]]:
 def set_rank(module: nn.Module, optimizer: torch.optim.Optimizer | None, rank: int) -> None:
     """Split every modulated layer anew at a trainable rank, and carry the optimiser's moments to the new basis.
 
-    Layers whose own maximum is smaller, or whose factors would be no fewer numbers, are dense. The outputs stay the same. With an optimiser, the parameters that
-    it holds are exchanged in their groups.
+    Layers whose own maximum is smaller, or whose factors would be no fewer numbers, are dense. The outputs stay the
+    same. With an optimiser, the parameters that it holds are exchanged in their groups.
     """
     if rank < 1:
         raise PolicyError(f"rank modulation: the trainable rank must be at least 1, not {rank}.")

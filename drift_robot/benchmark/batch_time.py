@@ -34,7 +34,7 @@ class Sizes:
 
     def policy(self) -> PolicyConfig:
         """Return the policy: horizon 16, ResNet-18 a camera."""
-        cameras = {name: (self.picture, self.picture) for name in ("front", "wrist")} if self.picture else {}
+        cameras = dict.fromkeys(("front", "wrist"), (self.picture, self.picture)) if self.picture else {}
         return PolicyConfig(unet_dims=self.dims, condition_width=128, cameras=cameras)
 
 
@@ -56,7 +56,7 @@ def batch_time(sizes: Sizes, ranks: Sequence[int], rounds: int, device: torch.de
 
 def _rows(subjects: "dict[str, _Subject]", sizes: Sizes, rounds: int) -> list[Row]:
     told = in_turns({name: subject.batch for name, subject in subjects.items()}, rounds)
-    about = {
+    about: dict[str, str | float] = {
         "unet": " ".join(map(str, sizes.dims)),
         "batch": float(sizes.batch),
         "observation": f"two cameras {sizes.picture}x{sizes.picture}" if sizes.picture else "low-dimensional",

@@ -80,15 +80,15 @@ def inference(
 ) -> None:
     """From an observation to an action chunk: few DDIM steps with merged weights, and what is published.
 
-    The baseline applies factors unmerged at 100 steps. p50_ms and p99_ms are by the clock, median_ms is processor time on
-    a CPU.
+    The baseline applies factors unmerged at 100 steps. p50_ms and p99_ms are by the clock; median_ms is processor time
+    on a CPU.
     """
     from drift_robot.benchmark.inference import inference as measure
     from drift_robot.benchmark.turns import Row, prepared, show
     from policies.policy import PolicyConfig
 
     where = prepared(device, threads)
-    cameras = {name: (picture, picture) for name in ("front", "wrist")} if picture else {}
+    cameras = dict.fromkeys(("front", "wrist"), (picture, picture)) if picture else {}
     widths = _widths(dims or (QUICK_DIMS if quick else DEFAULT_DIMS))
     config = PolicyConfig(unet_dims=widths, condition_width=128, cameras=cameras)
     rows: list[Row] = []
@@ -110,7 +110,8 @@ def storage(
 ) -> None:
     """What recording two cameras at 30 Hz and the arm at 500 Hz costs, and drawing training windows.
 
-    The baselines are plain zarr, written with its library, and windows sliced from it in memory as diffusion_policy does.
+    The baselines are plain zarr, written with its library, and windows sliced from it in memory, as diffusion_policy
+    does.
     """
     from drift_robot.benchmark.storage import storage as measure
     from drift_robot.benchmark.turns import prepared, show

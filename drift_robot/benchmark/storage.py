@@ -2,7 +2,8 @@
 
 Live, a thread of its own puts pictures (30 Hz) and arm records (500 Hz) into a session's rings at their times, whatever
 the writer does; what is overwritten before it was read is lost. The baselines are plain zarr: an array a column that
-the library appends to, a chunk a picture, and windows sliced from arrays in memory one by one, as diffusion_policy does.
+the library appends to, a chunk a picture; and windows sliced from arrays in memory one by one, as diffusion_policy
+does.
 """
 
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ class Recording:
 
 def storage(height: int, width: int, seconds: int, rounds: int) -> Iterator[list[Row]]:
     """Yield the rows of recording, then those of reading."""
-    layout = EpisodeLayout(0, {name: (height, width) for name in ("front", "wrist")})
+    layout = EpisodeLayout(0, dict.fromkeys(("front", "wrist"), (height, width)))
     about: dict[str, str | float] = {"cameras": f"two, {width}x{height}, {FRAMES_HZ} Hz", "arm log": f"{ARM_HZ} Hz"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -182,9 +184,9 @@ def _write_plain(folder: Path, steps: Sequence[Step]) -> dict[str, float]:
     return {"a second of pictures and arm log": milliseconds(work, CPU)}
 
 
-def windows_read(rounds: int, about: dict[str, str | float], side: int = 96, count: int = 300) -> list[Row]:
+def windows_read(rounds: int, about: dict[str, str | float], side: int = 96, count: int = 120) -> list[Row]:
     """Return the rows of drawing batches of windows with two pictures of `side` pixels from both buffers."""
-    layout = EpisodeLayout(0, {name: (side, side) for name in ("front", "wrist")})
+    layout = EpisodeLayout(0, dict.fromkeys(("front", "wrist"), (side, side)))
     steps = some_steps(layout, count)
     with tempfile.TemporaryDirectory() as name:
         writer = EpisodeWriter.create(Path(name), 0, layout)
@@ -219,7 +221,7 @@ class PlainBuffer:
         group = zarr.open_group(zarr.storage.MemoryStore(), mode="w")
         names = ("observation.tcp", "observation.commanded", "observation.gripper", "action.executed")
         self._pictures = [f"observation.images.{name}" for name in episode.layout.cameras]
-        self._arrays: dict[str, zarr.Array] = {}
+        self._arrays: dict[str, zarr.Array[Any]] = {}
         self._steps = episode.steps
         for name in (*names, *self._pictures):
             column = episode.column(name)
