@@ -112,7 +112,7 @@ def time_sessions(episodes: int) -> list[Row]:
             for run in runs.values():
                 run_session(so_far, run, "evaluate", "scripted", False, lambda _: None)
         for alarm, run in runs.items():
-            recorded = [Episode.open(path) for path in finished_episodes(run.evaluation)]
+            recorded = [Episode.open(path) for path in finished_episodes(run.evaluation(0))]
             rows.append({"alarm": "on" if alarm else "off", **regularity(recorded, config.policy_period_s)})
     return rows
 

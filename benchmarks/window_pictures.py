@@ -18,7 +18,19 @@ import pygame
 from PIL import Image
 
 from drift_robot.canvas import Canvas
-from drift_robot.gate import Deadman, Fault, GateConfig, GateState, Phase, Saved, advance, step
+from drift_robot.gate import (
+    Deadman,
+    Fault,
+    FaultCleared,
+    GateConfig,
+    GateState,
+    Phase,
+    PlanDone,
+    ResetDone,
+    Saved,
+    advance,
+    step,
+)
 from drift_robot.overlay import FirstPictures, Mode
 from drift_robot.status import Cadence, SessionStatus, TrainerState, TrainerStatus, offered_verbs
 from drift_robot.window import View, draw
@@ -34,6 +46,7 @@ SERVO_S = 0.01
 COLORS = 128
 """Kept in a file, so that a picture has some 40 kB."""
 LOSSES = tuple(0.02 * math.exp(-k / 12) + 0.003 + 0.0006 * math.sin(2.3 * k) for k in range(40))
+RECENT = (False, False, True, False, True, True, False, True, True, True, True, True)
 Pictures = Mapping[str, Frame]
 
 
@@ -78,7 +91,7 @@ def status(*events: Any, config: GateConfig, then_s: float, **changes: Any) -> S
         episode_s=4.2,
         episodes_done=12,
         episodes_planned=40,
-        recent=(False, False, True, False, True, True, False, True, True, True, True, True),
+        recent=RECENT,
         expert_labels=1143,
         trainer=TrainerStatus(TrainerState.TRAINING, 0.6, LOSSES, 6.0),
         control=Cadence(10, 9.98, 0.004),
@@ -110,6 +123,11 @@ def views() -> dict[str, View]:
 
     resume, takeover, trouble = Verb.RESUME, Verb.TAKEOVER, "The robot has made a protective stop: look at the cell."
     over = (resume, Verb.SUCCEED, Saved())
+    after = {"episode": 13, "episodes_done": 13, "episode_s": 0.0, "recent": (*RECENT, True)}
+    blind = {
+        **{"config": GateConfig(mode="evaluate"), "trainer": TrainerStatus(), "blind": True, "version": -1},
+        **{"swapped_ns": None, "expert_labels": 0, "pictures": start},
+    }
     idle = TrainerStatus(TrainerState.IDLE, 0.0, LOSSES, None, 38, 0)
     blended = FirstPictures(None, "episode 3", old, mode=Mode.BLEND)
     return {
@@ -128,10 +146,22 @@ def views() -> dict[str, View]:
         ),
         "hold": view(resume, Verb.HOLD),
         "saving": view(resume, Verb.SUCCEED, then_s=0.0, sound=False),
+        "stopping": view(resume, Verb.HOLD, then_s=0.1, moving=True),
         "resetting": view(
-            *over, pictures=start, trainer=TrainerStatus(TrainerState.CHECKING, 0.0, LOSSES, 2.0), moving=True
+            *over, pictures=start, trainer=TrainerStatus(TrainerState.CHECKING, 0.0, LOSSES, 2.0), moving=True, **after
+        ),
+        "done": view(
+            *(*over, PlanDone(True), ResetDone()),
+            **{**after, "pictures": start, "trainer": idle, "episode": 40, "episodes_done": 40},
+            plan_done="All 40 episodes are done.",
+            ends_in_s=21.0,
         ),
         "fault": view(resume, Fault(trouble), alarms=(trouble,), arm=Cadence(500, 431, 0.08)),
+        "fault_cleared": view(
+            *(resume, Fault(trouble), FaultCleared()),
+            notice="The fault is cleared; resume or reset goes on.",
+            arm=Cadence(500, 499.8, 0.0006),
+        ),
         "refusal": view(resume, takeover, refusal="A hand-back within 0.25 s of the takeover is not followed."),
         "correction_dropped": view(
             resume,
@@ -142,6 +172,17 @@ def views() -> dict[str, View]:
         "collect": view(
             resume, config=GateConfig(mode="collect"), trainer=TrainerStatus(), version=-1, swapped_ns=None
         ),
+        "comparing": view(
+            **{**blind, "episode": 12, "episode_s": 0.0},
+            start="Pair 7 of 20 begins: put up a start that you can rebuild.",
+        ),
+        "comparing_again": view(
+            **{**blind, **after},
+            overlay=replace(blended, title="episode 12"),
+            start="Pair 7 of 20 once more: rebuild the same start.",
+            start_again=12,
+        ),
+        "comparing_learner": view(resume, **{**blind, "pictures": grasp, "episode": 14, "episodes_done": 13}),
     }
 
 

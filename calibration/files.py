@@ -26,6 +26,10 @@ EARLIER = "earlier"
 MAX_BYTES = 1 << 20
 
 
+ARM, GRIPPER, INPUT = "arm", "gripper", "input"
+"""What the latency calibrations of these are called; those of cameras have the camera's name."""
+
+
 class Kind(StrEnum):
     """What is calibrated."""
 

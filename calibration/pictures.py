@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.board import Detection, Image
 from calibration.coverage import COLUMNS, ROWS
+from calibration.lag import Lag
 from hardware.poses import Array
 
 TILE_WIDTH = 320
@@ -58,7 +59,7 @@ def coverage_picture(
         axes.plot(x, y, ".", color=color, markersize=4)
         axes.quiver(x, y, *residuals.T, angles="xy", scale_units="xy", scale=1 / ARROWS, width=0.0015, color=color)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="x in px", ylabel="y in px", title=title)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def residual_picture(view_px: Array, view_mm: Array | None, used: NDArray[np.bool_], title: str) -> Image:
@@ -73,7 +74,7 @@ def residual_picture(view_px: Array, view_mm: Array | None, used: NDArray[np.boo
         axes.spines[["top", "right"]].set_visible(False)
         if i == 0:
             axes.set_title(title)
-    return _drawn(figure)
+    return drawn_figure(figure)
 
 
 def moved_picture(image: Image, expected: Array, seen: Array) -> Image:
@@ -86,7 +87,58 @@ def moved_picture(image: Image, expected: Array, seen: Array) -> Image:
     return picture
 
 
-def _drawn(figure: Figure) -> Image:
+def lag_picture(lag: Lag, title: str, quantity: str) -> Image:
+    """Return what followed with what explains it, both at their own times and over each other, and the correlations."""
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    upper.plot(lag.seconds, lag.followed, ".", color="#00a03c", markersize=4, label="reported or seen")
+    upper.plot(lag.seconds - lag.lag_s, lag.explained, color="0.6", linewidth=1, label="what it follows")
+    upper.plot(
+        lag.seconds, lag.explained, color="#dc2828", linewidth=1, label=f"the same {1000 * lag.lag_s:.1f} ms later"
+    )
+    upper.set(title=title, xlabel="time in s", ylabel=quantity)
+    upper.margins(y=0.2)
+    upper.legend(loc="upper right", ncols=3, frameon=False)
+    lower.plot(1000 * lag.curve[:, 0], lag.curve[:, 1], color="#285abe")
+    lower.axvline(1000 * lag.lag_s, color="#dc2828", linewidth=1)
+    lower.set(xlabel="shift in ms", ylabel="correlation", ylim=(0, 1.05))
+    lower.annotate(
+        f"{1000 * lag.lag_s:.1f} ms, {lag.correlation:.4f}",
+        (1000 * lag.lag_s, 0.05),
+        (6, 0),
+        textcoords="offset points",
+    )
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    return drawn_figure(figure)
+
+
+def votes_picture(votes: Array, lag_s: float, title: str) -> Image:
+    """Return the share of pictures that agree with each shift, `votes` (m, 2)."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.step(1000 * votes[:, 0], votes[:, 1], color="#285abe", where="mid")
+    axes.axvline(1000 * lag_s, color="#dc2828", linewidth=1)
+    axes.set(
+        title=title, xlabel="shift in ms, display lag included", ylabel="share of pictures that agree", ylim=(0, 1.05)
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawn_figure(figure)
+
+
+def delays_picture(delays_s: Sequence[float], title: str) -> Image:
+    """Return how often which delay occurred."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(1000 * np.array(delays_s), bins=40, color="#285abe")
+    axes.axvline(1000 * float(np.median(delays_s)), color="#dc2828", linewidth=1)
+    axes.set(title=title, xlabel="delay in ms (red: median)", ylabel="motions", xlim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawn_figure(figure)
+
+
+def drawn_figure(figure: Figure) -> Image:
+    """Return a figure as a picture."""
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves its canvas untyped
     canvas.draw()
     return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()

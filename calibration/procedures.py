@@ -154,7 +154,7 @@ def _hand_eye_missing(views: Sequence[View]) -> tuple[tuple[str, ...], float]:
     if count > 2:
         first = views[0].base_from_tcp.rotation
         turns = np.array([rotation_vector(first.T @ view.base_from_tcp.rotation) for view in views])
-        turned = np.sqrt(np.linalg.eigvalsh(np.cov(turns.T)))
+        turned = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(turns.T)), 0.0))
     if count < MIN_HAND_EYE_VIEWS:
         lacks.append(f"{MIN_HAND_EYE_VIEWS - count} more views")
     if turned[1] < TURNED_RAD:

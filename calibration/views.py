@@ -226,12 +226,17 @@ def _view_from(rig: Rig, camera: str, board: Board, goal: Pose, guide: Guide) ->
 def drive(rig: Rig, camera: str, goal: Pose, guide: Guide) -> Procedure[bool]:
     """Take the arm to a pose and let it settle; False if the operator has skipped it or it does not get there."""
     rig.go(goal)
+    return (yield from arrive(rig, guide, lambda: rig.look(camera).image))
+
+
+def arrive(rig: Rig, guide: Guide, picture: Callable[[], Image | None]) -> Procedure[bool]:
+    """Wait until the arm has got to where it was told to go and has settled; False as for `drive`."""
     began_ns = rig.arm().capture_ns
     arrived_ns: int | None = None
     while arrived_ns is None or rig.arm().capture_ns - arrived_ns < SETTLE_NS:
         rig.turn()
         arrived_ns = (arrived_ns or rig.arm().capture_ns) if rig.arrived else None
-        answer = yield replace(guide, image=rig.look(camera).image)
+        answer = yield replace(guide, image=picture())
         if answer is Answer.SKIP or rig.arm().capture_ns - began_ns > DRIVE_NS:
             rig.hold()
             return False

@@ -5,6 +5,7 @@ result; the library itself takes 140 ms to write a short episode of 28 arrays, t
 whole, so a killed writer leaves each one either old or new.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,17 @@ import numpy as np
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
 from data.errors import DataError, MissingDataError
-from data.files import read_json, write_file, write_json
+from data.files import read_bytes, read_json, write_file, write_json
 from data.schema import Array, Column
 
 METADATA = "zarr.json"
 MAX_CHUNK = 1 << 16
-_CODEC = Zstd(level=1, checksum=True)
-_ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+MAX_CHUNK_BYTES = 1 << 30
+_FRAME_BYTES = 4096
+"""More than zstd adds to what it cannot compress, on top of a share of it."""
+LEVEL, COMPACT_LEVEL = 1, 19
+"""How hard zstd tries while the arm moves, and afterwards, when there is time."""
+_CODEC = Zstd(level=LEVEL, checksum=True)
 _BYTES = {"name": "bytes"}
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _DTYPES = ("float32", "int64", "uint8", "bool")
@@ -43,6 +48,8 @@ def read_group(folder: Path) -> dict[str, Any]:
 
 def read_column(folder: Path, column: Column) -> tuple[Column, int]:
     """Return a column as stored (its chunk may differ) and its number of rows. Raises DataError if it is another."""
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link, which may lead anywhere; copy the data without links.")
     document = read_json(folder / METADATA)
     try:
         rows = int(document["shape"][0])
@@ -50,8 +57,11 @@ def read_column(folder: Path, column: Column) -> tuple[Column, int]:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{folder / METADATA} does not describe a Zarr v3 array.") from error
     expected = _describe(stored, rows)
+    if document.get("codecs") == _codecs(stored, COMPACT_LEVEL):
+        expected["codecs"] = document["codecs"]
+    row_bytes = np.dtype(column.dtype).itemsize * math.prod(column.shape)
     differing = [key for key in expected if key != "attributes" and document.get(key) != expected[key]]
-    if differing or rows < 0 or not 0 < stored.chunk <= MAX_CHUNK:
+    if differing or rows < 0 or not 0 < stored.chunk <= MAX_CHUNK or stored.chunk * row_bytes > MAX_CHUNK_BYTES:
         kind = f"{column.dtype} rows of shape {list(column.shape)} as episodes store them"
         raise DataError(f"{folder / METADATA} does not describe {kind} ({', '.join(differing) or 'sizes'}).")
     return stored, rows
@@ -61,12 +71,9 @@ def read_chunk(folder: Path, column: Column, index: int) -> Array:
     """Return chunk `index` in full (chunk, *shape). Raises DataError if it is missing or its checksum is wrong."""
     path = folder / _chunk_name(column, index)
     chunk = np.empty((column.chunk, *column.shape), column.dtype)
+    content = read_bytes(path, 2 * chunk.nbytes + _FRAME_BYTES)
     try:
-        _CODEC.decode(path.read_bytes(), out=chunk)
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path} is missing.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        _CODEC.decode(content, out=chunk)
     except (RuntimeError, ValueError) as error:
         raise DataError(f"{path} is corrupt: {error}.") from error
     return chunk
@@ -74,12 +81,35 @@ def read_chunk(folder: Path, column: Column, index: int) -> Array:
 
 def read_rows(folder: Path, column: Column, start: int, stop: int) -> Array:
     """Return rows [start, stop). Raises DataError as `read_chunk` does."""
+    last = folder / _chunk_name(column, (stop - 1) // column.chunk)
+    if stop > start and not last.exists():  # before memory is asked for, in case the length is made up
+        raise MissingDataError(f"{last} is missing.")
     rows = np.empty((stop - start, *column.shape), column.dtype)
     for index in range(start // column.chunk, -(-stop // column.chunk)):
         first = index * column.chunk
         low, high = max(start, first), min(stop, first + column.chunk)
         rows[low - start : high - start] = read_chunk(folder, column, index)[low - first : high - first]
     return rows
+
+
+def compact_column(folder: Path, column: Column, scratch: Path) -> None:
+    """Compress a column as hard as can be; every file is replaced whole, so that it can be read at any moment.
+
+    Raises DataError, having changed nothing, if a chunk is missing or corrupt.
+    """
+    stored, rows = read_column(folder, column)
+    if read_json(folder / METADATA)["codecs"] == _codecs(stored, COMPACT_LEVEL):
+        return
+    chunks = range(-(-rows // stored.chunk))
+    for index in chunks:
+        read_chunk(folder, stored, index)
+    codec = Zstd(level=COMPACT_LEVEL, checksum=True)
+    for index in chunks:
+        path = folder / _chunk_name(stored, index)
+        content = codec.encode(read_chunk(folder, stored, index))
+        if len(content) < path.stat().st_size:
+            write_file(path, content, scratch)
+    write_json(folder / METADATA, _describe(stored, rows) | {"codecs": _codecs(stored, COMPACT_LEVEL)}, scratch)
 
 
 class GrowingArray:
@@ -153,7 +183,12 @@ def _describe(column: Column, rows: int) -> dict[str, Any]:
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [column.chunk, *column.shape]}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": {"float32": "NaN", "bool": False}.get(column.dtype, 0),
-        "codecs": [_BYTES if np.dtype(column.dtype).itemsize == 1 else _LITTLE_ENDIAN, _ZSTD],
+        "codecs": _codecs(column, LEVEL),
         "attributes": {"unit": column.unit, "meaning": column.meaning},
         "storage_transformers": [],
     }
+
+
+def _codecs(column: Column, level: int) -> list[dict[str, Any]]:
+    zstd = {"name": "zstd", "configuration": {"level": level, "checksum": True}}
+    return [_BYTES if np.dtype(column.dtype).itemsize == 1 else _LITTLE_ENDIAN, zstd]

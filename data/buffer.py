@@ -158,11 +158,16 @@ class ReplayBuffer:
         return [part for part in parts if len(part)]
 
     def sample(
-        self, batch_size: int, rng: np.random.Generator, shares: Mapping[Source, float] = HALF_AND_HALF
+        self,
+        batch_size: int,
+        rng: np.random.Generator,
+        shares: Mapping[Source, float] = HALF_AND_HALF,
+        part: slice = slice(None),
     ) -> Batch:
         """Draw windows, with replacement, each source having its share of the batch and windows chances by weight.
 
-        The share of a source without windows goes to the others. Raises DataError if there is nothing to draw from.
+        The share of a source without windows goes to the others. Only `part` of the drawn windows is returned. Raises
+        DataError if there is nothing to draw from.
         """
         draws = {source: self._draw(source) for source in shares}
         present = [source for source in shares if shares[source] > 0 and len(draws[source][0])]
@@ -177,7 +182,7 @@ class ReplayBuffer:
             candidates, cumulative = draws[source]
             drawn = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
             numbers.append(candidates[np.minimum(drawn, len(candidates) - 1)])
-        return self.gather(np.concatenate(numbers))
+        return self.gather(np.concatenate(numbers)[part])
 
     def gather(self, windows: NDArray[np.int64]) -> Batch:
         """Return the windows of these numbers (B,)."""

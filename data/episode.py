@@ -18,13 +18,14 @@ from typing import Any, Self
 import numpy as np
 
 from data.arrays import GrowingArray, read_column, read_group, read_rows, write_group
-from data.errors import DataError
+from data.errors import DataError, DiskError
 from data.labels import apply, relabellings
 from data.schema import ARM_COLUMNS, Array, Column, EpisodeLayout, Outcome, Step
 
 FORMAT = "drift-robot episode"
 FORMAT_VERSION = 1
-FLUSH_PERIOD_S = 1.0
+FLUSH_PERIOD_S = 0.5
+"""A kill costs what was handed over since the last flush: no more than this and the time that a flush takes."""
 EPISODES, BIN = "episodes", "bin"
 WHOLE, PARTIAL = ".zarr", ".zarr.partial"
 _OWN_ATTRIBUTES = {
@@ -60,7 +61,7 @@ class EpisodeWriter:
     def create(
         cls, session: Path, index: int, layout: EpisodeLayout, attributes: Mapping[str, Any] | None = None
     ) -> Self:
-        """Begin `<session>/episodes/<index>.zarr.partial`. Raises DataError if it exists or cannot be created."""
+        """Begin `<session>/episodes/<index>.zarr.partial`. Raises DataError if it exists, DiskError if it cannot be."""
         if clash := _OWN_ATTRIBUTES.intersection(attributes or ()):
             raise DataError(f"Episode attributes {sorted(clash)} are set by the writer; choose other names.")
         folder = session / EPISODES / f"{index:06d}{PARTIAL}"
@@ -90,7 +91,7 @@ class EpisodeWriter:
                 arrays = {c.name: GrowingArray(started / c.name, c, scratch_of(started)) for c in columns}
                 started.rename(folder)
             except OSError as error:
-                raise DataError(f"{folder} cannot be created: {error.strerror}.") from error
+                raise DiskError(f"{folder} cannot be created: {error.strerror}.") from error
             undo.pop_all()
         for column in columns:
             arrays[column.name].moved(folder / column.name, scratch_of(folder))
@@ -126,7 +127,7 @@ class EpisodeWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Bring all steps to disk and commit them. Raises DataError if the disk fails, then and ever after."""
+        """Bring all steps to disk and commit them. Raises DiskError if the disk fails, then and ever after."""
         counts = {"committed_steps": self.steps, "committed_arm_samples": self._arm_samples}
         if any(self._attributes[key] != count for key, count in counts.items()):
             self._commit(counts)
@@ -140,7 +141,8 @@ class EpisodeWriter:
     def discard(self) -> Path:
         """Close the episode into the session's bin; return its place there."""
         bin_folder = self.folder.parent.parent / BIN
-        bin_folder.mkdir(exist_ok=True)
+        with self._writing():
+            bin_folder.mkdir(exist_ok=True)
         return self._close(Outcome.DISCARDED, {}, bin_folder / (self.folder.name.removesuffix(PARTIAL) + WHOLE))
 
     def abandon(self) -> Path:
@@ -156,7 +158,8 @@ class EpisodeWriter:
             raise DataError(f"Episode attributes {sorted(clash)} are set by the writer; choose other names.")
         counts = {"committed_steps": self.steps, "committed_arm_samples": self._arm_samples}
         self._commit({**attributes, **counts, "outcome": outcome.value})
-        self.folder.rename(destination)
+        with self._writing():
+            self.folder.rename(destination)
         os.close(self._lock)
         self.folder = destination
         return destination
@@ -179,13 +182,13 @@ class EpisodeWriter:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         if self._failed:
-            raise DataError(f"{self.folder} could not be written before; abandon it and repair it.")
+            raise DiskError(f"{self.folder} could not be written before; abandon it and repair it.")
         try:
             yield
         except OSError as error:
             self._failed = True
             safe = f"{self._attributes['committed_steps']} of {self.steps} steps are safe"
-            raise DataError(f"{self.folder} cannot be written ({error.strerror}); {safe}.") from error
+            raise DiskError(f"{self.folder} cannot be written ({error.strerror}); {safe}.") from error
 
 
 class Episode:

@@ -7,3 +7,7 @@ class DataError(Exception):
 
 class MissingDataError(DataError):
     """A file that has to be there is not."""
+
+
+class DiskError(DataError):
+    """The disk takes nothing: full, gone, or write-protected; what was committed before is safe."""

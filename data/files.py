@@ -1,8 +1,11 @@
 """Files that are replaced whole, so that a reader, or what a killed writer leaves, is always the old or the new one."""
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,17 @@ MAX_JSON_BYTES = 16 << 20
 
 
 def write_file(path: Path, content: bytes, scratch: Path) -> None:
-    """Replace a file whole; `scratch` is a name on the same file system for the time of writing."""
-    scratch.write_bytes(content)
-    os.replace(scratch, path)
+    """Replace a file whole; `scratch` is a name on the same file system for the time of writing.
+
+    A disk that is full keeps no part of it.
+    """
+    try:
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
 
 
 def write_json(path: Path, document: Mapping[str, Any], scratch: Path | None = None) -> None:
@@ -30,17 +41,37 @@ def to_json(document: Mapping[str, Any], path: Path) -> bytes:
         raise DataError(f"{path} cannot be written as JSON: {error}.") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises DataError if there is none, or one too large to be ours."""
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return what is in a file that lies where it is named.
+
+    Raises MissingDataError if it is missing, DataError if it is a link or no file, or larger than the limit, in bytes.
+    """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise DataError(f"{path} is larger than {MAX_JSON_BYTES} bytes, which nothing of ours needs.")
-        document = json.loads(path.read_bytes())
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise MissingDataError(f"{path} is missing.") from error
     except OSError as error:
+        reason = "it is a link, which may lead anywhere" if error.errno == errno.ELOOP else error.strerror
+        raise DataError(f"{path} cannot be read: {reason}.") from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path} is not a file.")
+        if status.st_size > limit:
+            raise DataError(f"{path} is larger than {limit} bytes, which nothing of ours needs.")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(limit)
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises DataError as `read_bytes` does, and for anything else."""
+    try:
+        document = json.loads(read_bytes(path, MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.") from error
     if not isinstance(document, dict):
         raise DataError(f"{path} does not hold a JSON object.")

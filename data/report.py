@@ -4,8 +4,8 @@ The functions take a folder and a rich console, so that the command line has not
 """
 
 import json
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,7 @@ from data.colours import OWNER_COLOURS
 from data.episode import EPISODES, Episode, is_being_written
 from data.errors import DataError
 from data.labels import RELABELLED
+from data.listing import Line, bar, lines
 from data.relabel import relabel as change_labels
 from data.relabel import undo
 from data.repair import repair
@@ -27,22 +30,32 @@ from data.schema import Outcome, Owner
 from data.session import Session
 from data.stats import document, figures, session_stats, sessions_below, takeovers, total, turns
 from data.stats_picture import draw
-from data.verify import State, episode_folders, is_session, verify
+from data.verify import State, is_session, verify
 
 OUTCOME_STYLES = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.DISCARDED: "dim", Outcome.UNKNOWN: "yellow"}
 SHEET_COLUMNS = 8
+_HEADINGS = ("episode", "outcome", "steps", "s", "expert steps", "takeovers", "version")
+_GLYPHS = {Owner.LEARNER: "─", Owner.TRANSITION: "╌", Owner.EXPERT: "█"}
+_OWNER_STYLES = {owner: Style.parse(colour) for owner, colour in OWNER_COLOURS.items()}
+_BOLD, _DAMAGED, _UNFINISHED = Style(bold=True), Style(color="red"), Style(color="yellow")
+_STATE_STYLES = {outcome.value: Style.parse(style) for outcome, style in OUTCOME_STYLES.items()} | {"damaged": _DAMAGED}
 MIN_TILE_WIDTH = 160
 
 
 def list_session(folder: Path, console: Console) -> None:
-    """Print a table of a session's episodes, those in the bin too. Raises DataError if there is no session."""
+    """Print a line for each of a session's episodes, those in the bin too. Raises DataError if there is no session."""
     session = Session.open(folder)
-    table = Table(title=Text(f"{folder}: {session.info.task}", "bold"), title_justify="left", header_style="bold")
-    for name in ("episode", "outcome", "steps", "s", "expert steps", "takeovers", "version", "who drove"):
-        table.add_column(name, justify="right" if name in ("steps", "s", "expert steps", "takeovers") else "left")
-    for path in (*episode_folders(folder), *session.binned_episodes()):
-        table.add_row(*_row(path))
-    console.print(table)
+    found = lines(session)
+    rows = [_HEADINGS, *(_cells(name, line) for name, line in found.items())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    room = max(10, console.width - sum(widths) - 3 * len(widths) - 1)
+    console.print(Text(f"{folder}: {session.info.task}", "bold"), soft_wrap=True)
+    print_row = _printer(widths)
+    segments = print_row(_HEADINGS, [Segment("who drove", _BOLD)], _BOLD)
+    for cells, line in zip(rows[1:], found.values(), strict=True):
+        drove = [Segment(line.damage, _DAMAGED)] if line.damage else _bar_segments(line.bar, room)
+        segments += print_row(cells, drove, _STATE_STYLES.get(line.state, _UNFINISHED))
+    console.print(Segments(segments), end="", soft_wrap=True)
     console.print(_legend())
 
 
@@ -157,10 +170,7 @@ def print_stats(paths: Sequence[Path], console: Console, as_json: bool = False, 
 
 def timeline(owner: NDArray[np.uint8], width: int) -> Text:
     """Return a bar of at most `width` characters, each in the colour of the most active hand in its stretch."""
-    width = min(width, len(owner))
-    parts = np.array([part.max() for part in np.array_split(owner, width)] if width else [], dtype=np.uint8)
-    glyphs = {Owner.LEARNER: "─", Owner.TRANSITION: "╌", Owner.EXPERT: "█"}
-    return Text.assemble(*((glyphs[kind] * (stop - start), OWNER_COLOURS[kind]) for start, stop, kind in turns(parts)))
+    return Text.assemble(*((part.text, part.style or "") for part in _bar_segments(bar(owner, width), width)))
 
 
 def save_contact_sheet(episode: Episode, path: Path) -> None:
@@ -226,22 +236,42 @@ def _share(part: int, whole: int) -> str:
     return f"{part} ({100 * part / whole:.0f} %)" if part else "0"
 
 
-def _row(path: Path) -> tuple[str | Text, ...]:
-    place = "" if path.parent.name == EPISODES else " (bin)"
-    try:
-        episode = Episode.open(path)
-        owner, version = episode.column("owner"), episode.column("policy.version")
-        seconds = f"{episode.duration_s():.1f}"
-    except DataError as error:
-        return path.name + place, Text("damaged", "red"), "", "", "", "", "", Text(str(error), "red")
-    expert = str((owner == Owner.EXPERT).sum())
-    outcome = _outcome(episode)
-    return (
-        path.name[:6] + place,
-        outcome,
-        *(str(episode.steps), seconds, expert, str(takeovers(owner)), _range(version)),
-        timeline(owner, 40),
-    )
+def _cells(name: str, line: Line) -> tuple[str, ...]:
+    place, file = name.split("/")
+    number = file[:6] + ("" if place == EPISODES else " (bin)")
+    versions = "-" if line.versions is None else _span(*line.versions)
+    figures = (str(line.steps), f"{line.seconds:.1f}", str(line.expert_steps), str(line.takeovers), versions)
+    return (number, line.state, *(figures if not line.damage else [""] * len(figures)))
+
+
+def _printer(widths: Sequence[int]) -> Callable[[Sequence[str], list[Segment], Style], list[Segment]]:
+    """Return what puts a row between lines, numbers to the right; the second cell has a style of its own."""
+    right = "steps", "s", "expert steps", "takeovers"
+    padders = [
+        (str.rjust if heading in right else str.ljust, width) for heading, width in zip(_HEADINGS, widths, strict=True)
+    ]
+
+    def row(cells: Sequence[str], last: list[Segment], style: Style) -> list[Segment]:
+        padded = [pad(cell, width) for cell, (pad, width) in zip(cells, padders, strict=True)]
+        first, state, *others = padded
+        return [
+            Segment(f"│ {first} │ "),
+            Segment(state, style),
+            Segment(f" │ {' │ '.join(others)} │ "),
+            *last,
+            Segment(" │\n"),
+        ]
+
+    return row
+
+
+def _bar_segments(digits: str, width: int) -> list[Segment]:
+    """Return who drove in at most `width` characters."""
+    if len(digits) > width:
+        edges = [len(digits) * place // width for place in range(width + 1)]
+        digits = "".join(max(digits[low:high]) for low, high in pairwise(edges))
+    stretches = ((Owner(int(digit)), len(list(same))) for digit, same in groupby(digits))
+    return [Segment(_GLYPHS[owner] * length, _OWNER_STYLES[owner]) for owner, length in stretches]
 
 
 def _outcome(episode: Episode) -> Text:
@@ -253,7 +283,10 @@ def _outcome(episode: Episode) -> Text:
 def _range(values: NDArray[np.int64]) -> str:
     if not len(values):
         return "-"
-    low, high = int(values.min()), int(values.max())
+    return _span(int(values.min()), int(values.max()))
+
+
+def _span(low: int, high: int) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 

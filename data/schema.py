@@ -16,6 +16,7 @@ from data.errors import DataError
 
 Array = NDArray[Any]
 
+MAX_OBJECT_DIM, MAX_PICTURE = 8192, 4096
 STEP_CHUNK = 256
 ARM_LOG_CHUNK = 4096
 IMAGE_CHUNK = 16
@@ -63,9 +64,13 @@ class EpisodeLayout:
     cameras: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.cameras:
+        if not 0 <= self.object_dim <= MAX_OBJECT_DIM:
+            raise DataError(f"An episode has 0 to {MAX_OBJECT_DIM} numbers of tracked objects, not {self.object_dim}.")
+        for name, size in self.cameras.items():
             if not name.isidentifier():
                 raise DataError(f"Camera name {name!r} has to consist of letters, digits and underscores.")
+            if not all(0 < length <= MAX_PICTURE for length in size):
+                raise DataError(f"Pictures of {name} are {size}, but should have 1 to {MAX_PICTURE} pixels a side.")
 
     def columns(self) -> tuple[Column, ...]:
         """Return the per-step columns."""

@@ -12,6 +12,7 @@ from drift_robot.control import ControlLoop
 from drift_robot.observation import batch_observations
 from policies.alarm import Alarm
 from policies.checkpoint import load_policy
+from policies.errors import PolicyError
 from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 
 
@@ -38,8 +39,13 @@ class Successor:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> "Successor":
-        """Load a published version and let it act once on nothing. Raises PolicyError if it is damaged."""
+        """Load a published version and let it act once on nothing.
+
+        Raises PolicyError if it is damaged, or is another version than its folder's name says.
+        """
         policy, manifest = load_policy(folder, device)
+        if folder.name.isdecimal() and manifest.version != int(folder.name):
+            raise PolicyError(f"checkpoint {folder} holds version {manifest.version}: somebody has put it there.")
         policy.requires_grad_(False)
         policy.act(_blank(policy.config), torch.Generator().manual_seed(0))
         return cls(policy, manifest.version, manifest.rank, manifest.alarm)
@@ -75,8 +81,8 @@ class Actor:
     @classmethod
     def load(cls, folder: Path, seed: int, device: torch.device) -> "Actor":
         """Load a published version. Raises PolicyError if it is damaged."""
-        first = Successor.load(folder, device)
-        return cls(first.policy, first.version, first.rank, seed, first.alarm)
+        policy, manifest = load_policy(folder, device)
+        return cls(policy, manifest.version, manifest.rank, seed, manifest.alarm)
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +90,14 @@ class Actor:
         return self._policy.device
 
     def swap(self, successor: Successor) -> None:
-        """Let another version act from here on; nothing is copied, so nobody waits."""
+        """Let another version act from here on; nothing is copied, so nobody waits.
+
+        Raises PolicyError, leaving all as it was, if it is not of this policy's architecture.
+        """
+        if successor.policy.config != self._policy.config:
+            raise PolicyError(
+                f"version {successor.version} is a policy of another architecture than the one that acts."
+            )
         self._policy = successor.policy
         self.version, self.rank, self.alarm = successor.version, successor.rank, successor.alarm
         self._windows.clear()

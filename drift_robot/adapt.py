@@ -24,7 +24,7 @@ from drift_robot.config import Config
 from drift_robot.errors import UserError
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
 from drift_robot.report import EpisodeFigures
-from drift_robot.run_folder import RunFolder, open_session
+from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.seeds import scene_seed
 from drift_robot.trainer import TrainerProcess, online_phase
 from drift_robot.versions import Versions
@@ -52,10 +52,17 @@ def adapt(
 ) -> AdaptFigures:
     """Run online episodes in lock-step until there are as many as configured; go on where an earlier call stopped.
 
-    Raises UserError if there is no policy to start from, no online phase in the method, or no calibration that the
-    configuration demands.
+    Raises UserError if there is no policy to start from, no online phase in the method, no calibration that the
+    configuration demands, or another session in this run.
     """
     online_phase(config)
+    with occupied(run):
+        return _adapt(config, run, progress, say, on_episode)
+
+
+def _adapt(
+    config: Config, run: RunFolder, progress: Progress, say: Say, on_episode: Callable[[EpisodeLog], None] | None
+) -> AdaptFigures:
     torch.set_num_threads(1)
     versions = run.versions()
     newest = versions.newest_good()
@@ -153,6 +160,8 @@ def _await_trainer(trainer: TrainerProcess, episodes: int, say: Say, events: Eve
         if word is not None and word.episodes >= episodes and word.state == "waiting":
             return True
         if trainer.killed_for_silence() or not trainer.alive():
+            if why := trainer.last_words():
+                say(why)
             if trainer.restarts >= MAX_RESTARTS:
                 say("The trainer has stopped too often; the session goes on with the acting policy.")
                 return False

@@ -19,6 +19,7 @@ from drift_robot.gate import (
     FaultCleared,
     GateConfig,
     GateState,
+    HelpWanted,
     Notice,
     Phase,
     Refused,
@@ -131,6 +132,8 @@ class ArmLoop:
         self._command = command
         self._complain("arm", self._arm.fault or command.stopped, now_ns)
         self._complain("gripper", self._gripper.fault, now_ns)
+        if Limit.STARVED in command.limited:
+            self._advance(HelpWanted(f"{Limit.STARVED.value} Resume, or take over."), now_ns)
         if state.safety is Safety.NORMAL:
             self._arm.servo(command.base_from_tcp)
             if command.gripper != self._sent_opening:
@@ -159,7 +162,7 @@ class ArmLoop:
 
     def _receive(self, message: ArmMessage, now_ns: int) -> None:
         if isinstance(message, Chunk):
-            self._note(self._controller.schedule(message, now_ns))
+            self._take_chunk(message, now_ns)
         elif isinstance(message, Teleop):
             self._note(self._controller.teleop(message))
             self._teleop_ns = self._asked_ns = message.capture_ns
@@ -171,6 +174,13 @@ class ArmLoop:
             self._press(message, now_ns)
         else:
             self._advance(message, now_ns)
+
+    def _take_chunk(self, chunk: Chunk, now_ns: int) -> None:
+        """Hand a chunk to the controller; a learner that sends one that is none is held until the operator's word."""
+        refusal = self._controller.schedule(chunk, now_ns)
+        self._note(refusal)
+        if refusal is not None and refusal.unfit:
+            self._advance(HelpWanted(f"{refusal.sentence} The arm holds: take over, or end the episode."), now_ns)
 
     def _press(self, verb: Verb, now_ns: int) -> None:
         """Take a verb to the gate; where a device waits for the operator's word after a fault, this is it."""

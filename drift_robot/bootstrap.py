@@ -19,7 +19,9 @@ from data.windows import Source, WindowRules
 from drift_robot.collect import Progress
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config
+from drift_robot.distributed import Team, team
 from drift_robot.errors import UserError
+from drift_robot.figures import TrainingFigures
 from drift_robot.lockstep import policy_config
 from drift_robot.run_folder import RunFolder
 from drift_robot.training import calibrated_alarm, observation_of, train_batch
@@ -65,33 +67,43 @@ def load_demonstrations(config: Config, folder: Path) -> ReplayBuffer:
 
 
 def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFigures:
-    """Train the first policy and publish it as version 0; an interrupted bootstrap goes on at its last epoch."""
-    if run.versions().published():
-        return bootstrap_figures(run.versions().path(0))
+    """Train the first policy and publish it as version 0; an interrupted bootstrap goes on at its last epoch.
+
+    Processes that torchrun started train it together. Raises UserError for a team that cannot be.
+    """
+    if not run.versions().published():
+        with team(config.compute, config.bootstrap.batch_size) as members:
+            _bootstrap(config, run, progress, members)
+    return bootstrap_figures(run.versions().path(0))
+
+
+def _bootstrap(config: Config, run: RunFolder, progress: Progress, members: Team) -> None:
     torch.set_num_threads(config.bootstrap.threads)
     settings, schedule, phase = config.bootstrap, RankSchedule(config.rank), METHODS[config.method].offline
     buffer = load_demonstrations(config, run.demonstrations)
     optimizer = OptimizerConfig(learning_rate=settings.learning_rate, warmup_updates=settings.warmup_batches)
     total = settings.epochs * settings.batches_per_epoch
-    first_epoch, state, figures = _resume(run, buffer, config, optimizer)
+    first_epoch, state, figures = _resume(run, buffer, config, optimizer, members.device)
+    part = members.share.part(settings.batch_size)
+    lines = TrainingFigures(run.bootstrap_figures, "bootstrap", config.logging) if members.leads else None
     for epoch in range(first_epoch, settings.epochs):
         rng = np.random.default_rng([config.seed, epoch])
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         began = time.perf_counter()
         state.enter(phase, schedule.rank(epoch + 1, settings.epochs))
-        rank = state.rank
+        rank, loss_of = state.rank, members.loss_of(state.policy)
         losses, seconds = [], []
         for index in range(settings.batches_per_epoch):
-            batch = buffer.sample(settings.batch_size, rng, {Source.DEMONSTRATION: 1.0})
+            batch = buffer.sample(settings.batch_size, rng, {Source.DEMONSTRATION: 1.0}, part)
             done = epoch * settings.batches_per_epoch + index
-            update = train_batch(state, batch, cosine_learning_rate(optimizer, done, total), generator)
+            update = train_batch(state, batch, cosine_learning_rate(optimizer, done, total), generator, loss_of)
             losses.append(update.loss)
             seconds.append(update.seconds)
             if index % 20 == 0:
                 progress(done, total, f"epoch {epoch + 1}/{settings.epochs}, rank {rank}, loss {update.loss:.4f}")
         figures["updates"] += settings.batches_per_epoch
         figures["ranks"].append(rank)
-        figures["losses"].append(float(np.mean(losses)))
+        figures["losses"].append(members.mean(float(np.mean(losses))))
         figures["training_seconds"] += time.perf_counter() - began
         figures["batch_seconds"].append(float(np.mean(seconds)))
         manifest = Manifest(
@@ -105,15 +117,28 @@ def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFi
             data={"demonstrations": len(buffer.episodes), "windows": len(buffer)},
             figures=figures,
         )
-        target = run.training / "000000" if epoch + 1 == settings.epochs else run.bootstrap / f"{epoch:06d}"
-        save(target, manifest, state.acting_weights(), state)
-        _forget_older(run.bootstrap, target)
+        del loss_of  # before the next rank exchanges the parameters that it watches
+        if members.leads:
+            target = run.training / "000000" if epoch + 1 == settings.epochs else run.bootstrap / f"{epoch:06d}"
+            save(target, manifest, state.acting_weights(), state)
+            _forget_older(run.bootstrap, target)
+        if lines is not None:
+            loss, batch_seconds = figures["losses"][-1], figures["batch_seconds"][-1]
+            lines.note(epoch + 1, {"epoch": epoch + 1, "rank": rank, "loss": loss, "batch_seconds": batch_seconds})
+    if lines is not None:
+        lines.close()
+    if members.leads:
+        _publish(config, run, buffer)
+    members.wait()
+    progress(total, total, "policy bootstrapped")
+
+
+def _publish(config: Config, run: RunFolder, buffer: ReplayBuffer) -> None:
+    """Publish what was trained as version 0, with its alarm."""
     state, manifest = load_training(run.training / "000000")
     weights = state.acting_weights()
     alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm.quantile, config.inference_steps)
     save(run.versions().path(0), replace(manifest, training=None, alarm=alarm), weights)
-    progress(total, total, "policy bootstrapped")
-    return bootstrap_figures(run.versions().path(0))
 
 
 def train_longer(config: Config, run: RunFolder, updates: int, progress: Progress) -> Path:
@@ -154,10 +179,9 @@ def bootstrap_figures(version: Path) -> BootstrapFigures:
 
 
 def _resume(
-    run: RunFolder, buffer: ReplayBuffer, config: Config, optimizer: OptimizerConfig
+    run: RunFolder, buffer: ReplayBuffer, config: Config, optimizer: OptimizerConfig, device: torch.device
 ) -> tuple[int, TrainingState, dict[str, Any]]:
     """Return the next epoch, the training state and the figures so far."""
-    device = chosen_device(config.compute)
     saved = [*sorted(run.bootstrap.glob("[0-9]*")), *run.training.glob("000000")]
     if saved:
         state, manifest = load_training(saved[-1], device)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from calibration.errors import CalibrationError
 from data.errors import DataError
+from data.exchange.formats import Format, Rotation
 from drift_robot.benchmark.commands import app as benchmark_app
 from drift_robot.calibrate.commands import calibrate_app
 from drift_robot.errors import UserError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:  # everything heavy is imported by the command that needs it, 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # what pygame says when it is loaded is not for the operator
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+RESUMED = ("demo", "collect", "bootstrap", "adapt", "evaluate", "benchmark")
+"""The commands that go on where they were interrupted."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,12 +61,14 @@ Before a session, `drift-robot doctor CONFIG` checks robot, cameras, input devic
 )
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Look after recorded episodes: list, show, view, stats, report; relabel, discard, restore; verify, repair.",
+    help="Look after recorded episodes: list, show, view, stats, report; relabel, discard, restore; verify, repair, "
+    "compact; export, import.",
 )
 app.add_typer(data_app, name="data")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(calibrate_app, name="calibrate")
-console = Console()
+LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
+console = Console(quiet=not LEADS)
 
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
@@ -151,7 +156,10 @@ def collect(
 
 @app.command()
 def bootstrap(config: ConfigPath, out: Out, seed: Seed = None) -> None:
-    """Train the first policy on the demonstrations, offline, while the rank scheduler lowers its trainable rank."""
+    """Train the first policy on the demonstrations, offline, while the rank scheduler lowers its trainable rank.
+
+    On several GPUs: `torchrun --standalone --nproc-per-node 4 --no-python drift-robot bootstrap CONFIG --out RUN`.
+    """
     settings, run = _open(config, out, seed)
     from drift_robot.bootstrap import bootstrap as job
 
@@ -225,22 +233,51 @@ def evaluate(
         pairs = episodes or settings.evaluate.episodes
         _compare(settings, run, compare, pairs, _driver(settings, device), no_window, overlay)
         return
-    if (driver := _driver(settings, device)) is not None:
-        _real_time(settings, run, "evaluate", driver, no_window, overlay)
-        return
-    _without_window(overlay)
-    from drift_robot.evaluate import evaluate as job
-
     versions = run.versions()
     chosen = versions.newest_good() if version is None else version
     if chosen is None or not versions.path(chosen).exists():
         missing = "policy" if chosen is None else f"version {chosen}"
         raise UserError(f"{versions.folder} holds no {missing}; run 'drift-robot bootstrap' first.")
     count = episodes or settings.evaluate.episodes
-    with Stages(console).stage(f"evaluate version {chosen}") as progress:
-        result = job(settings, versions.path(chosen), count, 2, progress)
+    if (driver := _driver(settings, device)) is not None:
+        settings = replace(settings, evaluate=replace(settings.evaluate, episodes=count))
+        _real_time(settings, run, "evaluate", driver, no_window, overlay, version=chosen)
+        return
+    _without_window(overlay)
+    from drift_robot.evaluate import record_evaluation as job
+
+    with _reported(run.rollouts(chosen)), Stages(console).stage(f"evaluate version {chosen}") as progress:
+        result = job(settings, run, chosen, count, 2, progress)
     took = f", mean duration {result.duration_s:.1f} s of successful episodes" if result.success.rate else ""
     console.print(f"Version {chosen}: success {result.success}{took}.")
+
+
+@app.command("export-policy")
+def export_policy(
+    version: Annotated[
+        Path,
+        typer.Argument(
+            help="A run's folder, of which the newest good version is taken, or a version's, such as "
+            "RUN/versions/000003.",
+            metavar="RUN_OR_VERSION",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+) -> None:
+    """Write a policy as a folder that loads with torch and safetensors alone, without drift-robot.
+
+    It holds the merged weights, its configuration as JSON, and policy.py: `from policy import load`.
+    """
+    from drift_robot.versions import Versions
+    from policies.export import export_policy as job
+
+    if (version / "versions").is_dir():
+        newest = (versions := Versions(version / "versions")).newest_good()
+        if newest is None:
+            raise UserError(f"{versions.folder} holds no policy; run 'drift-robot bootstrap' first.")
+        version = versions.path(newest)
+    manifest = job(version, out)
+    console.print(f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it.", highlight=False)
 
 
 @app.command()
@@ -429,6 +466,84 @@ def data_repair(path: Annotated[Path, typer.Argument(help="A session's or an epi
     print_repair(path, console)
 
 
+@data_app.command("compact")
+def data_compact(path: Annotated[Path, typer.Argument(help="A session's or an episode's folder.")]) -> None:
+    """Make whole episodes smaller, losing nothing: compressed again, with more patience than while the arm moves.
+
+    Takes its time; can be interrupted, and goes on where it stopped.
+    """
+    from data.compact import compact
+
+    with Stages(console).stage("compact") as progress:
+        done = compact(path, progress)
+    for sentence in done.left:
+        console.print(f"Left as it is: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+    share = 100 * done.bytes_after / done.bytes_before if done.bytes_before else 100
+    console.print(
+        f"{done.episodes} episodes: {done.bytes_before / 1e6:.1f} MB before, {done.bytes_after / 1e6:.1f} MB now "
+        f"({share:.0f} %).",
+        highlight=False,
+    )
+
+
+@data_app.command("export")
+def data_export(
+    session: SessionPath,
+    kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Where it goes: a folder; of diffusion-policy best NAME.zarr; of robomimic a file NAME.hdf5."
+        ),
+    ],
+) -> None:
+    """Write a session's whole episodes in the format of LeRobot (v3.0), diffusion_policy or robomimic.
+
+    Pictures, poses, gripper and actions under the names that these use, who drove and every other label beside them.
+    Needs: pip install 'drift-robot[exchange]'.
+    """
+    from data.exchange.exporting import export
+    from data.exchange.formats import exporter
+
+    with Stages(console).stage(f"export to {kind.value}") as progress:
+        source = export(session, exporter(kind), out, progress)
+    console.print(f"{len(source.episodes)} episodes, {source.steps} steps: {out}", highlight=False, soft_wrap=True)
+
+
+@data_app.command("import")
+def data_import(
+    dataset: Annotated[Path, typer.Argument(help="A data set's folder, or robomimic's file.", metavar="DATASET")],
+    kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[Path, typer.Option(help="The new session's folder, such as RUN/demonstrations.")],
+    task: Annotated[str, typer.Option(help="The task, if the data set names none, or another.")] = "",
+    period_s: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="Seconds between two steps, if the data set does not say.")
+    ] = 0.1,
+    state: Annotated[
+        str, typer.Option(help="Columns of pose and gripper, with commas [default: those that an export writes].")
+    ] = "",
+    action: Annotated[str, typer.Option(help="The same of the action.")] = "",
+    rotation: Annotated[
+        Rotation, typer.Option(help="How they write rotations: two matrix columns, x y z w, or axis times angle.")
+    ] = Rotation.COLUMNS,
+) -> None:
+    """Make a session of a data set of LeRobot (v3.0), diffusion_policy or robomimic, to bootstrap on.
+
+    Poses and actions are absolute, in the robot's base frame, in metres; the gripper is 0 closed to 1 open. What was
+    exported here comes back as it was. Of a stranger's data set nothing is read but plain numbers and pictures inside
+    its folder. Needs: pip install 'drift-robot[exchange]'.
+
+    - `--state robot_eef_pose --action action --rotation vector`: diffusion_policy's own recordings on a UR5.
+    """
+    from data.exchange.formats import open_set
+    from data.exchange.importing import Meaning, import_set
+
+    foreign, meaning = open_set(kind, dataset), Meaning(_words(state), _words(action), rotation)
+    with Stages(console).stage(f"import from {kind.value}") as progress:
+        session = import_set(foreign, out, str(dataset), meaning, task, period_s, progress)
+    console.print(f"{len(session.episodes())} episodes: {session.folder}", highlight=False, soft_wrap=True)
+
+
 @data_app.command("discard")
 def data_discard(session: SessionPath, number: EpisodeNumber) -> None:
     """Move an episode to the session's bin."""
@@ -461,6 +576,7 @@ def emulate(
             "drawer_interaction",
             "board_on_table",
             "board_in_gripper",
+            "bare_table",
         ],
         typer.Option(help="What stands on the table; a board to calibrate with lies there or is held by the gripper."),
     ] = "lift",
@@ -543,7 +659,9 @@ def main() -> None:
 
 
 def _interrupted() -> None:
-    Console(stderr=True).print("Interrupted. Nothing is lost: the same command goes on from here.", style="yellow")
+    resumed = next(iter(sys.argv[1:]), "") in RESUMED
+    goes_on = " Nothing is lost: the same command goes on from here." if resumed else ""
+    Console(stderr=True).print(f"Interrupted.{goes_on}", style="yellow")
     sys.exit(INTERRUPTED)
 
 
@@ -555,11 +673,17 @@ def _steps(text: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _open(config_path: Path, out: Path, seed: int | None) -> "tuple[Config, RunFolder]":
     from drift_robot.config import load_config
+    from drift_robot.figures import require_sinks
     from drift_robot.run_folder import RunFolder
 
     config = load_config(config_path)
+    require_sinks(config.logging)
     return (config if seed is None else replace(config, seed=seed)), RunFolder(out)
 
 
@@ -630,18 +754,32 @@ def _real_time(
     no_window: bool,
     overlay: Path | None,
     comparison: "Comparison | None" = None,
+    version: int | None = None,
 ) -> None:
-    from drift_robot.realtime.supervisor import run_session
+    from drift_robot.realtime.supervisor import run_session, session_folder
 
     if no_window:
         _without_window(overlay)
     if overlay is not None:
         config = replace(config, window=replace(config.window, overlay=overlay))
-    folder = {"collect": run.demonstrations, "adapt": run.session, "evaluate": run.evaluation}[mode]
+    folder = session_folder(run, mode, version)
     with nullcontext() if comparison else _reported(folder):  # a comparison's report would tell who acted
-        figures = run_session(config, run, mode, device, not no_window, Stages(console).say, comparison)
+        figures = run_session(config, run, mode, device, not no_window, Stages(console).say, comparison, version)
+    if mode == "evaluate" and comparison is None and figures.complete:
+        _say_success(folder, version)
     if figures.interrupted or figures.failed:
         raise typer.Exit(INTERRUPTED if figures.interrupted else FAILED)
+
+
+def _say_success(session: Path, version: int | None) -> None:
+    """Print how often a version succeeded by itself in the episodes of an evaluation in real time."""
+    from data.session import Session
+    from drift_robot.report import recorded_figures
+    from drift_robot.statistics import success_rate
+
+    episodes = recorded_figures(Session.open(session))
+    alone = sum(episode.success and episode.autonomous for episode in episodes)
+    console.print(f"Version {version}: success without help {success_rate(alone, len(episodes))}.")
 
 
 if __name__ == "__main__":

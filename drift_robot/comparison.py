@@ -39,12 +39,6 @@ class Turn:
     side: Side
     first: bool
 
-    def sentence(self, pairs: int) -> str:
-        """Tell the operator, who must not know the side, which start to put up."""
-        if self.first:
-            return f"Pair {self.pair + 1} of {pairs} begins: put up a start that you can rebuild."
-        return f"Pair {self.pair + 1} of {pairs} once more: rebuild the same start."
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -98,12 +92,14 @@ class Turns:
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
+        self._recorded: dict[tuple[int, Side], Episode] = {}
         self.look()
         self._standing = self._missing[0] if self._missing else comparison.turns()[-1]
 
     def look(self) -> None:
         """Look anew at what is recorded. Reads the disk: not while the arm moves."""
         self._missing = self._comparison.missing()
+        self._recorded = self._comparison.recorded()
 
     def put_up(self) -> Turn:
         """Return the turn whose start is to be put up now."""
@@ -118,3 +114,16 @@ class Turns:
     def begin(self) -> Turn:
         """Return the turn that begins now, on the start that stands: of its pair the first that is missing."""
         return next((turn for turn in self._missing if turn.pair == self._standing.pair), self._standing)
+
+    def wanted(self) -> tuple[str, int | None] | None:
+        """Tell the operator, who must not know the side, which start the next episode needs; None if none is missing.
+
+        The second is the number of the pair's recorded episode, whose start it is, if there is one.
+        """
+        if not self._missing:
+            return None
+        turn, pairs = self.begin(), self._comparison.pairs
+        earlier = next((self._recorded[key].index for key in self._recorded if key[0] == turn.pair), None)
+        if earlier is None:
+            return f"Pair {turn.pair + 1} of {pairs} begins: put up a start that you can rebuild.", None
+        return f"Pair {turn.pair + 1} of {pairs} once more: rebuild the same start.", earlier

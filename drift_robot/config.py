@@ -20,6 +20,7 @@ from calibration.config import CalibrationConfig
 from drift_robot.alarm import AlarmConfig
 from drift_robot.compute import DeviceChoice
 from drift_robot.errors import UserError
+from drift_robot.figures import LoggingConfig
 from drift_robot.gate import GateConfig
 from drift_robot.gating import SimulatedExpertGatingConfig
 from hardware.arms.limits import ArmLimits
@@ -172,6 +173,7 @@ class Config:
     bootstrap: BootstrapConfig = BootstrapConfig()
     adapt: AdaptConfig = AdaptConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    logging: LoggingConfig = LoggingConfig()
     compute: DeviceChoice = "auto"
     policy_period_s: Annotated[float, Field(ge=0.02, le=1.0)] = 0.1
     inference_steps: Annotated[int, Field(ge=0, le=7)] = 1

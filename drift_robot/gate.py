@@ -97,12 +97,19 @@ class DeviceSilent:
 
 @dataclass(frozen=True)
 class HelpWanted:
-    """The learner would rather not go on; `reason` is one sentence."""
+    """The learner would rather not go on, or cannot; `reason` is one sentence or two."""
 
     reason: str
 
 
-Event: TypeAlias = Verb | Saved | ResetDone | Fault | FaultCleared | Deadman | DeviceSilent | HelpWanted
+@dataclass(frozen=True)
+class PlanDone:
+    """No further episode is planned, or one is again."""
+
+    done: bool
+
+
+Event: TypeAlias = Verb | Saved | ResetDone | Fault | FaultCleared | Deadman | DeviceSilent | HelpWanted | PlanDone
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,11 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class EndWanted:
+    """All that was planned is done, and the operator ends the session."""
+
+
+@dataclass(frozen=True)
 class Refused:
     """A verb was not followed; why, in one sentence."""
 
@@ -183,6 +195,7 @@ Effect: TypeAlias = (
     | DropLast
     | TrainNow
     | Rollback
+    | EndWanted
     | Refused
     | Notice
 )
@@ -196,7 +209,8 @@ class GateState:
     `since_ns`: when the phase began; `taken_ns`: when the expert took over last. `expert_next`: whether the expert
     drives when HOLD or FAULT is left by RESUME. `in_episode`: an episode is open and has no outcome yet. `fault`: the
     last reason, kept until the operator goes on; `faults`: the sources that still complain. `droppable`: the last
-    episode can be dropped. `released_ns`: since when the dead-man button is let go, None while held or unused.
+    episode can be dropped. `plan_done`: no further episode is planned. `released_ns`: since when the dead-man button is
+    let go, None while held or unused.
     """
 
     phase: Phase = Phase.IDLE
@@ -208,6 +222,7 @@ class GateState:
     fault: str | None = None
     faults: frozenset[str] = frozenset()
     droppable: bool = False
+    plan_done: bool = False
     held: bool = False
     released_ns: int | None = None
     silent: bool = False
@@ -256,6 +271,8 @@ def advance(state: GateState, event: Event, now_ns: int, config: GateConfig) -> 
         state, effects = _help_wanted(state, event.reason, now_ns)
     elif isinstance(event, Saved):
         state, effects = _saved(state, event.kept, now_ns)
+    elif isinstance(event, PlanDone):
+        state, effects = replace(state, plan_done=event.done), ()
     else:
         state, effects = _reset_done(state, now_ns)
     return state, passed + effects
@@ -282,6 +299,8 @@ def _verb(state: GateState, verb: Verb, now_ns: int, config: GateConfig) -> Step
 
 
 def _verb_in_idle(state: GateState, verb: Verb, now_ns: int, config: GateConfig) -> Step:
+    if verb is Verb.RESUME and state.plan_done:
+        return state, (EndWanted(),)
     if verb is Verb.RESUME:
         state = replace(state, in_episode=True, droppable=False, expert_next=config.mode == "collect")
         return _resume(state, now_ns, config, begun=True)
@@ -298,7 +317,7 @@ def _verb_in_idle(state: GateState, verb: Verb, now_ns: int, config: GateConfig)
 
 def _drop_last(state: GateState) -> Step:
     if state.droppable:
-        return replace(state, droppable=False), (DropLast(),)
+        return replace(state, droppable=False, plan_done=False), (DropLast(),)
     sentence = "There is no episode to drop: only the last one can be, before the next starts."
     return _refuse(state, Verb.DROP_LAST, sentence)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data.schema import EpisodeLayout, Outcome, Owner, Step
 from drift_robot.actor import Actor
 from drift_robot.arm_loop import ArmLoop, ArmMessage, ArmSnapshot
+from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config
 from drift_robot.control import ControlConfig, ControlLoop
 from drift_robot.gate import EpisodeEnded, HelpWanted, Phase, ResetDone, Saved
@@ -104,7 +105,7 @@ class LockstepCell:
         )
         self._arm = ArmLoop(
             replace(config.gate, mode=mode),
-            ArmController(config.limits, cell.servo_period_s),
+            ArmController(enforced_limits(config), cell.servo_period_s),
             self._cell.arm,
             self._cell.gripper,
             self._clock,

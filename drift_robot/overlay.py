@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.episode import Episode
+from data.episode import EPISODES, Episode
 from data.errors import DataError
 from data.session import finished_episodes
 
@@ -79,18 +79,24 @@ class Overlay:
         self._given = None if given is None else given.resolve()
         self._mode = Mode.OFF
         self._shown = FirstPictures(self._given)
-        self._steps: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._wishes: queue.SimpleQueue[int | Path] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def switch(self) -> None:
         """Go from off to blended to flickering to off."""
         self._mode = NEXT_MODE[self._mode]
         if self._mode is Mode.BLEND:
-            self._steps.put(0)
+            self._wishes.put(0)
+
+    def rebuild(self, number: int | None) -> None:
+        """Lay the session's episode of a number over the live pictures, or nothing."""
+        self._mode = Mode.OFF if number is None else Mode.BLEND
+        if number is not None:
+            self._wishes.put(self._session / EPISODES / f"{number:06d}.zarr")
 
     def step(self, episodes: int) -> None:
         """Choose the next (1) or the previous (-1) episode."""
-        self._steps.put(episodes)
+        self._wishes.put(episodes)
 
     def shown(self) -> FirstPictures:
         """Return the chosen pictures, as far as they are read, and how to show them; never waits."""
@@ -98,12 +104,12 @@ class Overlay:
 
     def _read(self) -> None:
         while True:
-            step = self._steps.get()
+            wish = self._wishes.get()
             try:
                 episodes = finished_episodes(self._session)
                 if self._given is not None and self._given not in episodes:
                     episodes = [self._given, *episodes]
-                chosen = neighbour(episodes, self._shown.path, step)
+                chosen = wish if isinstance(wish, Path) else neighbour(episodes, self._shown.path, wish)
                 if chosen is None:
                     self._shown = FirstPictures(problem="There is no earlier episode yet.")
                 elif chosen != self._shown.path or not self._shown.images:

@@ -3,14 +3,20 @@
 <run>/configuration.json      what the run was started with
 <run>/demonstrations/         a data session: offline demonstrations
 <run>/bootstrap/              the state of an unfinished bootstrap
+<run>/bootstrap.jsonl         its figures, a line an epoch
 <run>/versions/               published policies, which may act; 000000 is the bootstrapped one
 <run>/training/               the newest of them with what training needs to go on
 <run>/session/                a data session: online episodes
-<run>/evaluation/             a data session: rollouts without learning, in real time
+<run>/evaluation/             a data session for each version that was evaluated in real time
+<run>/rollouts/               a data session for each version that was evaluated in lock-step
 <run>/comparisons/            a data session for each two versions that were compared
 <run>/trainer.json            the trainer's last word; trainer.jsonl its figures, a line a round
 """
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +54,23 @@ class RunFolder:
         """The session of online episodes."""
         return self.path / "session"
 
-    @property
-    def evaluation(self) -> Path:
-        """The session of rollouts that were recorded in real time."""
-        return self.path / "evaluation"
+    def evaluation(self, version: int) -> Path:
+        """Return the session of a version's rollouts that were recorded in real time."""
+        return self.path / "evaluation" / f"{version:06d}"
+
+    def rollouts(self, version: int) -> Path:
+        """Return the session of a version's rollouts that were recorded in lock-step."""
+        return self.path / "rollouts" / f"{version:06d}"
 
     @property
     def comparisons(self) -> Path:
         """The sessions of comparisons, a folder for each two versions."""
         return self.path / "comparisons"
+
+    @property
+    def bootstrap_figures(self) -> Path:
+        """The bootstrap's figures, one line of JSON an epoch."""
+        return self.path / "bootstrap.jsonl"
 
     @property
     def train_now(self) -> Path:
@@ -76,6 +90,26 @@ class RunFolder:
     def versions(self) -> Versions:
         """Return the published versions."""
         return Versions(self.path / "versions")
+
+
+@contextmanager
+def occupied(run: RunFolder) -> Iterator[None]:
+    """Keep a run to oneself: two sessions, or two trainers, would spoil each other's work.
+
+    Raises UserError if another process has it. The lock is the folder's own and ends with the process, however it ends.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"Another drift-robot works in {run.path}; end that one first, or choose another --out folder."
+            ) from error
+        yield
+    finally:
+        os.close(lock)
 
 
 def open_session(folder: Path, config: Config) -> Session:

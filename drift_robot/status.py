@@ -73,7 +73,9 @@ class SessionStatus:
     empty when outdated; `notice` and `limit`: what was said last, and which bound holds the arm, likewise. `heard_ns`:
     of when the arm process's last word is, 0 before its first; `moving`: the arm was measured to move then. `device`:
     the kind of input device in use. `dropped_corrections`: how many were too short. `blind`: two versions are compared,
-    and which one acts is not told (`version` is -1).
+    and which one acts is not told (`version` is -1). `start`: which start is to be put up, where it matters, and
+    `start_again` the number of the episode that began so. `plan_done`: why no further episode is planned, or nothing;
+    the session then ends in `ends_in_s`.
     """
 
     time_ns: int
@@ -104,6 +106,10 @@ class SessionStatus:
     dropped_corrections: int = 0
     offered: tuple[Verb, ...] = ()
     blind: bool = False
+    start: str = ""
+    start_again: int | None = None
+    plan_done: str = ""
+    ends_in_s: float | None = None
 
     @property
     def owner(self) -> Owner | None:

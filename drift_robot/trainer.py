@@ -4,12 +4,14 @@ It shares two folders with the robot and nothing else, reads episodes, writes ve
 small file. It may be killed at any time: what it had published stays, and a new one goes on from there.
 """
 
-import json
 import os
 import shutil
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -32,6 +34,7 @@ from drift_robot.candidate import candidate_fault
 from drift_robot.compute import chosen_device
 from drift_robot.config import AdaptConfig, Config
 from drift_robot.errors import UserError
+from drift_robot.figures import TrainingFigures
 from drift_robot.run_folder import RunFolder
 from drift_robot.silence import Silence
 from drift_robot.training import DivergedError, calibrated_alarm, train_batch
@@ -45,6 +48,8 @@ BEAT_S = 1.0
 SILENT_S = 120.0
 START_S = 600.0
 """For how long a trainer may show no sign of life: between two pieces of its work, and until its first word."""
+MAX_WORDS = 10_000
+NO_MEMORY = "can't allocate memory"  # torch on the CPU has no exception of its own for it
 CANNED_WINDOWS = 16
 KEPT_STATES = 3  # beside the bootstrapped one
 LOSSES_SHOWN = 100
@@ -135,6 +140,7 @@ class Trainer:
         spread = np.linspace(0, len(demonstrations) - 1, CANNED_WINDOWS).astype(int)
         self._canned = self._buffer.gather(demonstrations[spread])
         self._word = TrainerWord(os.getpid())
+        self._figures = TrainingFigures(run.trainer_figures, "adapt", config.logging)
         self._learned: list[Path] = []
         self._beaten_s = 0.0
         self._tidy()
@@ -252,8 +258,10 @@ class Trainer:
             "round_batch_seconds": sum(seconds) / len(seconds),
             "offer": offer,
         }
-        with self._run.trainer_figures.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
+        told = self._figures.fault
+        self._figures.note(self._word.rounds, figures | {"loss": self._word.losses[-1]})
+        if self._figures.fault not in (None, told):
+            self._say(message=self._figures.fault)
         self._say(state="waiting", episodes=len(self._learned))
 
     def _offer(self) -> Offer:
@@ -285,7 +293,12 @@ class Trainer:
             },
         )
         weights = self._state.acting_weights()
-        acting, _ = load_policy(self._versions.path(self._word.version), self._device)
+        try:
+            acting, _ = load_policy(self._versions.path(self._word.version), self._device)
+        except PolicyError as error:
+            self._versions.quarantine(self._word.version)
+            self._say(message=f"Version {self._word.version} is barred: {error}")
+            return "refused"
         try:
             config = self._config
             alarm = calibrated_alarm(
@@ -333,12 +346,30 @@ class Trainer:
             write_json(self._run.trainer_status, asdict(word))
 
 
-def _main(config: Config, folder: Path, threads: int, leash: "Connection[None, None]") -> None:
-    """Be the trainer until the other end of the leash is closed, by the session or by its death."""
+def _main(config: Config, folder: Path, threads: int, leash: "Connection[bytes, bytes]") -> None:
+    """Be the trainer until the other end of the leash is closed, by the session or by its death.
+
+    Why it ends otherwise it says in one sentence on the leash: the disk may be what has failed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    Trainer(config, RunFolder(folder)).run(leash.poll)
+    try:
+        Trainer(config, RunFolder(folder)).run(leash.poll)
+    except Exception as error:
+        with suppress(OSError):
+            leash.send_bytes(_last_words(error).encode())
+        sys.exit(1)
+
+
+def _last_words(error: Exception) -> str:
+    """Return why a trainer ends, in one sentence."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or NO_MEMORY in str(error):
+        return "The trainer has run out of memory."
+    if isinstance(error, UserError | DataError | PolicyError | OSError):
+        return f"The trainer gives up: {error}"
+    traceback.print_exception(error)
+    return f"The trainer met an error that it does not know: {error!r:.300}"
 
 
 class TrainerProcess:
@@ -360,7 +391,7 @@ class TrainerProcess:
 
     def _spawn(self) -> SpawnProcess:
         self._silence = Silence()
-        theirs, self._leash = self._context.Pipe(duplex=False)
+        theirs, self._leash = self._context.Pipe()
         process = self._context.Process(
             target=_main,
             args=(self._config, self._run.path, self._config.adapt.threads, theirs),
@@ -397,6 +428,13 @@ class TrainerProcess:
         """Return what it said last, None before this process's first word."""
         word = read_word(self._run.trainer_status)
         return word if word is not None and word.pid == self._process.pid else None
+
+    def last_words(self) -> str:
+        """Return why it has ended, in one sentence, or nothing if it was killed. To be asked once, after its death."""
+        with suppress(OSError, EOFError):
+            if self._leash.poll():
+                return self._leash.recv_bytes(MAX_WORDS).decode(errors="replace")
+        return ""
 
     def stop(self) -> None:
         """Ask it to stop; kill it if it does not."""

@@ -42,11 +42,20 @@ def observation_of(batch: Batch) -> Observation:
     )
 
 
-def train_batch(state: TrainingState, batch: Batch, learning_rate: float, generator: torch.Generator) -> Update:
-    """Take one step on a batch. Raises DivergedError if its loss is not finite."""
+def train_batch(
+    state: TrainingState,
+    batch: Batch,
+    learning_rate: float,
+    generator: torch.Generator,
+    loss_of: Callable[..., Tensor] | None = None,
+) -> Update:
+    """Take one step on a batch. Raises DivergedError if its loss is not finite.
+
+    With the `loss_of` that a team's member gets from `Team.loss_of`, the batch is its share of the team's.
+    """
     began = time.perf_counter()
     set_learning_rate(state.optimizer, learning_rate)
-    loss = state.policy.loss(
+    loss = (loss_of or state.policy.loss)(
         observation_of(batch),
         torch.from_numpy(batch.actions),
         torch.from_numpy(batch.mask),

@@ -206,7 +206,12 @@ def _banner(canvas: Canvas, status: SessionStatus, now_ns: int) -> None:
     if status.mode == "collect" and status.phase is Phase.EXPERT:
         line = "Show the task, then say whether it succeeded."
     if status.phase is Phase.FAULT and Verb.RESUME in status.offered:
-        line = "Go on or reset when the cell is safe."
+        other = "reset" if Verb.RESET in status.offered else "end the episode"
+        line = f"When the cell is safe, go on or {other}."
+    if status.phase is Phase.IDLE and status.plan_done:
+        word, line = "DONE", "You can still drop the last episode."
+    elif status.phase is Phase.IDLE and status.start:
+        line = status.start
     if status.moving and status.owner is None and status.phase is not Phase.RESETTING:
         word, line = HOLDING_WORDS.get(status.phase, word), STILL_MOVING
     news = is_news(status, now_ns)
@@ -351,6 +356,7 @@ def _strip(canvas: Canvas, status: SessionStatus, overlay: FirstPictures) -> Non
     rest: tuple[tuple[str, Color, Color, Color], ...] = (
         (f"Not done: {status.refusal}" if status.refusal else "", SAND, AMBER, UMBER),
         (status.limit, SAND, AMBER, UMBER),
+        (_end_words(status), WHITE, LINE, INK),
         (status.notice if status.notice not in status.alarms else "", WHITE, LINE, INK),
         (problem, WHITE, LINE, INK),
     )
@@ -364,6 +370,12 @@ def _strip(canvas: Canvas, status: SessionStatus, overlay: FirstPictures) -> Non
         bottom -= height + 6
 
 
+def _end_words(status: SessionStatus) -> str:
+    if status.ends_in_s is None:
+        return ""
+    return f"{status.plan_done} The session ends in {status.ends_in_s:.0f} s."
+
+
 def _legend(canvas: Canvas, view: View, status: SessionStatus) -> None:
     """Key caps with what they do now, the main one filled; motion only while the expert drives."""
     mapping, order = view.mapping, list(view.mapping.buttons)
@@ -374,7 +386,7 @@ def _legend(canvas: Canvas, view: View, status: SessionStatus) -> None:
     for main in (True, False):
         for verb, control in sorted(verbs.items(), key=lambda item: order.index(item[1]) if item[1] else 0):
             if control and (verb in MAIN_VERBS) is main:
-                chips.append((mapping.label(control), _verb_words(verb, status.phase), main))
+                chips.append((mapping.label(control), _verb_words(verb, status), main))
     if status.phase in EXPERT_PHASES:
         chips += [(mapping.label_of("gripper"), "gripper", False), *_motion_chips(mapping)]
     if status.phase in OVERLAY_PHASES:
@@ -412,8 +424,10 @@ def _chips(canvas: Canvas, chips: Sequence[Chip], size: float, draw: bool) -> bo
     return y + pitch <= canvas.HEIGHT
 
 
-def _verb_words(verb: Verb, phase: Phase) -> str:
-    return "start episode" if verb is Verb.RESUME and phase is Phase.IDLE else VERBS[verb]
+def _verb_words(verb: Verb, status: SessionStatus) -> str:
+    if verb is Verb.RESUME and status.phase is Phase.IDLE:
+        return "end session" if status.plan_done else "start episode"
+    return VERBS[verb]
 
 
 def _motion_chips(mapping: MappingConfig) -> list[Chip]:

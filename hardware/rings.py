@@ -92,6 +92,10 @@ class _Attached:
             del self._count, self._numbers, self._values
             self._segment.close()
 
+    def __del__(self) -> None:
+        # The segment alone would find its memory still in use by our views, and keep its file handle.
+        self.close()
+
 
 class RingWriter(_Attached):
     """The one writer of a ring. A writer that takes the place of a dead one goes on with the numbers."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,9 +115,7 @@ def load_manifest(folder: Path) -> Manifest:
     """Read and validate a manifest. Raises PolicyError if it is missing, unreadable or of another format."""
     path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise PolicyError(f"checkpoint {folder}: the manifest is larger than {MAX_MANIFEST_BYTES} bytes.")
-        found = json.loads(path.read_bytes())
+        found = json.loads(_read(path, MAX_MANIFEST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise PolicyError(f"checkpoint {folder}: {MANIFEST_FILE} cannot be read ({error}).") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -135,9 +134,9 @@ def load_manifest(folder: Path) -> Manifest:
 def load_policy(folder: Path, device: torch.device | str = "cpu") -> tuple[DiffusionPolicy, Manifest]:
     """Return the policy that acts, plain and in evaluation mode, with its manifest; hashes and tensors are checked."""
     manifest = load_manifest(folder)
-    policy = DiffusionPolicy(manifest.config)
     state = _load_tensors(folder, manifest, POLICY_FILE)
-    check(state, policy.state_dict(), str(folder))
+    check(state, _described(manifest.config), str(folder))
+    policy = DiffusionPolicy(manifest.config)
     policy.load_state_dict(state)
     return policy.to(device).eval(), manifest
 
@@ -152,6 +151,9 @@ def load_training(folder: Path, device: torch.device | str = "cpu") -> tuple[Tra
     if training is None:
         raise PolicyError(f"checkpoint {folder} holds no training state; it can act but not be trained further.")
     tensors = _load_tensors(folder, manifest, TRAINING_FILE)
+    held, size = _numbers(tensors), _numbers(_described(manifest.config))
+    if size > held:
+        raise PolicyError(f"checkpoint {folder}: {TRAINING_FILE} has {held} numbers, fewer than the policy's {size}.")
     policy = DiffusionPolicy(manifest.config).to(device)
     state = TrainingState.create(policy, training.optimizer, training.average_decay, training.excluded)
     state.enter(Phase(training.form), manifest.rank)
@@ -183,6 +185,16 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: s
             raise PolicyError(f"{what}: {name} holds values that are not finite.")
 
 
+def _described(config: PolicyConfig) -> dict[str, Tensor]:
+    """Return the state dict that a policy of this configuration has, without its memory, which may be absurd."""
+    with torch.device("meta"):
+        return DiffusionPolicy(config).state_dict()
+
+
+def _numbers(tensors: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() for value in tensors.values())
+
+
 def _training_tensors(state: TrainingState) -> dict[str, Tensor]:
     tensors = {f"model.{name}": value for name, value in state.policy.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.parameters().items()}
@@ -198,9 +210,7 @@ def _load_tensors(folder: Path, manifest: Manifest, name: str) -> dict[str, Tens
         raise PolicyError(f"checkpoint {folder}: the manifest does not list {name}.")
     path = folder / name
     try:
-        if path.stat().st_size > MAX_TENSOR_BYTES:
-            raise PolicyError(f"checkpoint {folder}: {name} is larger than {MAX_TENSOR_BYTES} bytes.")
-        content = path.read_bytes()
+        content = _read(path, MAX_TENSOR_BYTES)
     except OSError as error:
         raise PolicyError(f"checkpoint {folder}: {name} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != manifest.files[name]:
@@ -228,6 +238,16 @@ def _describe(state: TrainingState) -> Training:
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Return what is in a file. Raises OSError; PolicyError if it is a link, no file, or larger than the limit."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise PolicyError(f"checkpoint {path.parent}: {path.name} is a link, or no file; copy the checkpoint itself.")
+    if status.st_size > limit:
+        raise PolicyError(f"checkpoint {path.parent}: {path.name} is larger than {limit} bytes.")
+    return path.read_bytes()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -29,7 +29,7 @@ class Diffusion(nn.Module):
             return math.cos((step / train_timesteps + 0.008) / 1.008 * math.pi / 2) ** 2
 
         betas = [min(1 - signal(step + 1) / signal(step), 0.999) for step in range(train_timesteps)]
-        alphas = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float32), dim=0)
+        alphas = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float32, device="cpu"), dim=0)
         self.register_buffer("alphas_cumulative", alphas, persistent=False)
         self.train_timesteps = train_timesteps
         self._alphas: list[float] = alphas.tolist()  # so that no step of the sampler waits for a GPU

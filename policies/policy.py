@@ -17,6 +17,7 @@ from policies.diffusion import Diffusion, SamplerKind
 from policies.errors import PolicyError
 from policies.frames import ACTION_DIM, POSE_DIM, absolute_actions, orthonormal_actions, relative_actions
 from policies.normalizer import Normalizer
+from policies.shares import WHOLE, Share
 from policies.transformer import DiffusionTransformer
 from policies.unet import ConditionalUnet1d
 from policies.vision import ImageEncoder, VisionKind
@@ -66,14 +67,16 @@ class PolicyConfig:
     """
 
     backbone: Literal["unet", "transformer"] = "unet"
-    unet_dims: tuple[Positive, ...] = (64, 128)
+    unet_dims: Annotated[tuple[Positive, ...], Field(max_length=8)] = (64, 128)
     transformer_dim: Positive = 128
-    transformer_layers: Positive = 4
+    transformer_layers: Annotated[int, Field(ge=1, le=64)] = 4
     transformer_heads: Positive = 4
     step_embedding_dim: Annotated[int, Field(ge=4, le=8192)] = 64
     condition_width: Positive = 64
     object_dim: Annotated[int, Field(ge=0, le=8192)] = 8
-    cameras: dict[str, tuple[Positive, Positive]] = dataclasses.field(default_factory=dict)
+    cameras: Annotated[dict[str, tuple[Positive, Positive]], Field(max_length=16)] = dataclasses.field(
+        default_factory=dict
+    )
     vision: VisionKind = "resnet18"
     freeze_vision: bool = False
     action_frame: Literal["relative", "absolute"] = "relative"
@@ -155,7 +158,9 @@ class DiffusionPolicy(nn.Module):
         floors = torch.tensor(ACTION_FLOORS)
         self.action_normalizer.fit(torch.cat([inner, closed_and_open]), floors, (position, rotation), ACTION_MARGIN)
 
-    def encode(self, observation: Observation, generator: torch.Generator | None = None) -> Tensor:
+    def encode(
+        self, observation: Observation, generator: torch.Generator | None = None, share: Share = WHOLE
+    ) -> Tensor:
         """Return the condition (B, C). With a generator images are cropped at random (training), else centrally."""
         parts = [
             self.tcp_normalizer.normalize(observation.tcp),
@@ -165,7 +170,7 @@ class DiffusionPolicy(nn.Module):
         for name, encoder in self.encoders.items():
             if name not in observation.images:
                 raise PolicyError(f"policy: the observation has no images of camera {name!r}, which it was made for.")
-            parts.append(encoder(observation.images[name], generator))
+            parts.append(encoder(observation.images[name], generator, share))
         condition: Tensor = self.condition_encoder(torch.cat(parts, dim=-1).flatten(1))
         return condition
 
@@ -177,22 +182,26 @@ class DiffusionPolicy(nn.Module):
         generator: torch.Generator,
         repeats: int = 1,
         denoising_share: float = 1.0,
+        share: Share = WHOLE,
     ) -> Tensor:
         """Return the denoising error (B,) of absolute actions (B, H, 10), averaged over the steps where mask is 1.
 
         Each observation is encoded once and trained at `repeats` diffusion steps, drawn from the last share of the
-        denoising steps, at least one. A sample without any step in its mask (B, H) has loss 0.
+        denoising steps, at least one. A sample without any step in its mask (B, H) has loss 0. The batch may be a
+        share of a larger one.
         """
         observation, actions, mask = observation.to(self.device), actions.to(self.device), mask.to(self.device)
-        condition = self.encode(observation, generator).repeat_interleave(repeats, dim=0)
+        condition = self.encode(observation, generator, share).repeat_interleave(repeats, dim=0)
         clean = self._clean(actions, observation.commanded).repeat_interleave(repeats, dim=0)
         timestep = torch.randint(
             max(1, round(denoising_share * self.config.train_timesteps)),
-            (len(clean),),
+            (share.count * len(clean),),
             generator=generator,
             device=generator.device,
-        ).to(self.device)
-        noise = torch.randn(clean.shape, generator=generator, device=generator.device).to(self.device)
+        )
+        timestep = share.of(timestep).to(self.device)
+        shape = (share.count * len(clean), *clean.shape[1:])
+        noise = share.of(torch.randn(shape, generator=generator, device=generator.device)).to(self.device)
         error = self._denoising_error(clean, timestep, noise, condition).view(len(actions), repeats, -1).mean(1)
         per_sample: Tensor = (error * mask).sum(1) / mask.sum(1).clamp(min=1)
         return per_sample

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.errors import PolicyError
+from policies.shares import WHOLE, Share
 
 VisionKind = Literal["resnet18", "small_cnn"]
 KEYPOINTS = 32
@@ -130,24 +131,25 @@ class ImageEncoder(nn.Module):
         if frozen:
             self.requires_grad_(False)
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, images: Tensor, generator: torch.Generator | None = None, share: Share = WHOLE) -> Tensor:
         """Encode the random crops drawn from `generator` (training), or the central ones without it (acting)."""
         batch, steps, height, width, _ = images.shape
         if (height, width) != self.size:
             raise PolicyError(f"images are {height}x{width} but the policy was made for {self.size[0]}x{self.size[1]}.")
-        cropped = self._crop(images, generator).flatten(0, 1).permute(0, 3, 1, 2)
+        cropped = self._crop(images, generator, share).flatten(0, 1).permute(0, 3, 1, 2)
         normalised = (cropped.to(self.mean.dtype) - self.mean) / self.std
         features: Tensor = self.keypoints(self.trunk(normalised))
         return features.view(batch, steps, -1)
 
-    def _crop(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _crop(self, images: Tensor, generator: torch.Generator | None, share: Share) -> Tensor:
         """Return (B, To, crop h, crop w, 3); all pictures of a sample share their crop."""
         spare_h, spare_w = self.size[0] - self.crop_size[0], self.size[1] - self.crop_size[1]
         if generator is None:
             top, left = spare_h // 2, spare_w // 2
             return images[:, :, top : top + self.crop_size[0], left : left + self.crop_size[1]]
         batch = images.shape[0]
-        draw = torch.rand((2, batch, 1), generator=generator, device=generator.device).to(images.device)
+        draws = torch.rand((2, share.count * batch, 1), generator=generator, device=generator.device)
+        draw = share.of(draws, dim=1).to(images.device)
         tops, lefts = (draw[0] * (spare_h + 1)).long(), (draw[1] * (spare_w + 1)).long()
         rows = tops + torch.arange(self.crop_size[0], device=images.device)
         columns = lefts + torch.arange(self.crop_size[1], device=images.device)

@@ -1,7 +1,7 @@
 """The commands `drift-robot calibrate ...`; what each does is in `calibration/`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,9 @@ calibrate_app = typer.Typer(
 1. `drift-robot calibrate board CONFIG --out board.pdf`: print the board.
 2. `drift-robot calibrate intrinsics CONFIG`: lens of every camera.
 3. `drift-robot calibrate hand-eye CONFIG`: where every camera is.
-4. `drift-robot calibrate check CONFIG`: has a camera moved since?
+4. `drift-robot calibrate workspace CONFIG`: where table and walls are, which the arm then keeps from.
+5. `drift-robot calibrate latency CONFIG`: how late pictures, poses and motions are.
+6. `drift-robot calibrate check CONFIG`: has a camera moved since?
 
 Each writes one YAML file into the configuration's `calibration.folder`, with pictures of what was seen beside it.""",
 )
@@ -89,6 +91,88 @@ def hand_eye(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False
         for name, rig in session.rigs(settings, camera, by_hand, not alone):
             procedure = calibrate_hand_eye(rig, name, board, lenses[name], __version__)
             session.keep(settings, session.guided(procedure, not alone, _say), _say)
+
+
+@calibrate_app.command("workspace")
+def workspace(config: ConfigPath, camera: Cameras = None, by_hand: ByHand = False, alone: Unattended = False) -> None:
+    """Teach where the table is, and how far the arm may go; every session then keeps it above and within.
+
+    The arm goes down slowly all over the workspace until it feels the table, after you have agreed. With --by-hand you
+    guide the tool onto the table, and into corners of the free space, and press a key at each. What you leave out stays
+    as it was. Pictures show table and box as every calibrated camera sees them.
+    """
+    from calibration.teaching import calibrate_workspace
+    from calibration.workspace_pictures import eyes_of
+    from drift_robot import __version__
+    from drift_robot.calibrate import session
+    from drift_robot.config import load_config
+    from drift_robot.errors import UserError
+
+    settings = load_config(config)
+    if by_hand and alone:
+        raise UserError("Guiding by hand needs somebody: leave out --by-hand or --unattended.")
+    earlier = session.earlier_workspace(settings, _say)
+    devices = {"arm": settings.devices.arm.host if settings.devices else "simulated"}
+    with _stoppable(), closing(session.open_workspace_rig(settings, camera, by_hand, not alone)) as rig:
+        eyes = eyes_of(Path(settings.calibration.folder), {name: site.on_arm for name, site in rig.cameras.items()})
+        procedure = calibrate_workspace(rig, settings.limits, eyes, earlier, devices, __version__)
+        session.keep(settings, session.guided(procedure, not alone, _say), _say)
+        if unseen := [name for name in rig.cameras if name not in eyes]:
+            _say(f"Not drawn over the pictures of {', '.join(unseen)}: run 'drift-robot calibrate hand-eye' first.")
+
+
+@calibrate_app.command("latency")
+def latency(
+    config: ConfigPath,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Only arm, gripper, input, or a camera's name; can be given more than once [default: all]."),
+    ] = None,
+    screen: Annotated[
+        bool, typer.Option("--screen", help="Also hold this screen before every camera: it shows numbers to be read.")
+    ] = False,
+    display_lag_s: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="How late the screen shows what it is told, if you know that.")
+    ] = 0.0,
+    alone: Unattended = False,
+) -> None:
+    """Measure how late everything is: pictures and poses by their stamps, arm and gripper behind their commands.
+
+    The arm sways by 11 mm for 6 seconds after you have agreed, through the limits of a session. What it was commanded,
+    what it reports and what a camera sees of the board are laid over each other. That compares cameras with the arm,
+    which is what aligns pictures with poses. With --screen a camera is also compared with the computer's clock, and the
+    arm's way there and back can be told apart. Sessions put stamps back by what was found.
+    """
+    from calibration.board import Board
+    from calibration.files import ARM, GRIPPER, INPUT
+    from calibration.input_latency import measure_input_latency
+    from calibration.latency import calibrate_arm_latency, calibrate_camera_latency, calibrate_gripper_latency
+    from drift_robot import __version__
+    from drift_robot.calibrate import session
+    from drift_robot.calibrate.latencies import configured_latencies, remaining_latencies
+    from drift_robot.config import load_config
+    from drift_robot.errors import UserError
+
+    settings = load_config(config)
+    if screen and alone and settings.devices is not None:
+        raise UserError("Somebody has to hold the screen before the cameras: leave out --screen or --unattended.")
+    board, (camera_s, arm_s) = Board(settings.calibration.board), configured_latencies(settings)
+    with _stoppable():
+        for name in session.timed_parts(settings, part, not alone):
+            if name == INPUT and settings.input.device is not None:
+                session.keep(settings, measure_input_latency(settings.input.device, __version__), _say)
+                continue
+            with closing(session.open_timing_rig(settings, name)) as rig:
+                if name == ARM:
+                    procedure = calibrate_arm_latency(rig, arm_s, __version__)
+                elif name == GRIPPER:
+                    procedure = calibrate_gripper_latency(rig, __version__)
+                else:
+                    configured_s, lag_s = (camera_s.get(name, 0.0), arm_s), display_lag_s if screen else None
+                    procedure = calibrate_camera_latency(rig, name, board, configured_s, __version__, lag_s)
+                session.keep(settings, session.guided(procedure, not alone, _say), _say)
+        for name, late_s in remaining_latencies(settings).record().items():
+            _say(f"{name}: {1000 * late_s:.1f} ms")
 
 
 @calibrate_app.command("check")

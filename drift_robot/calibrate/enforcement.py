@@ -5,11 +5,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from calibration.enforcement import shortcoming
+from calibration.enforcement import latency_shortcoming, shortcoming, workspace_shortcoming
 from calibration.errors import NotGoodEnoughError
 from calibration.files import Kind, hashes, read_calibration
+from calibration.workspace import CELL, taught_limits
+from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.config import Config
 from drift_robot.errors import UserError
+from hardware.arms.limits import ArmLimits
 from hardware.devices import DevicesConfig
 
 
@@ -22,7 +25,13 @@ def calibration_record(
     something is recorded to be learned from. Cameras of a real cell are checked first, if so configured.
     """
     demands, folder = config.calibration, Path(config.calibration.folder)
-    wrong = shortcoming(demands, list(config.cell.cameras)) if demands.enforce else None
+    wrong = None
+    if demands.enforce:
+        wrong = (
+            shortcoming(demands, list(config.cell.cameras))
+            or workspace_shortcoming(demands, config.limits)
+            or latency_shortcoming(demands, list(config.cell.cameras))
+        )
     checked: dict[str, float] = {}
     if wrong is None and demands.check_at_start and config.devices is not None:
         checked = _checked(config.devices, config, say)
@@ -37,8 +46,25 @@ def calibration_record(
     if wrong:
         say(f"{wrong} The session goes on all the same{f' ({demands.override})' if demands.override else ''}.")
     known = hashes(folder)
-    noted = {"hashes": known, "moved_px": checked, "shortcoming": wrong or "", "override": demands.override}
+    noted = {
+        "hashes": known,
+        "latency_s": remaining_latencies(config).record(),
+        "moved_px": checked,
+        "shortcoming": wrong or "",
+        "override": demands.override,
+    }
     return {"calibration": noted} if any(noted.values()) else {}
+
+
+def enforced_limits(config: Config) -> ArmLimits:
+    """Return what bounds the arm: the configured limits and, where it has been taught, the workspace.
+
+    Raises CalibrationError for a workspace that was changed by hand, or that leaves no room within the limits.
+    """
+    workspace = read_calibration(Path(config.calibration.folder), Kind.WORKSPACE, CELL)
+    if workspace is None:
+        return config.limits
+    return taught_limits(config.limits, workspace, config.calibration.workspace_margin_m)
 
 
 def _checked(devices: DevicesConfig, config: Config, say: Callable[[str], None]) -> dict[str, float]:

@@ -8,16 +8,22 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.files import Calibration, Kind, read_calibration, write_calibration
+from calibration.errors import CalibrationError
+from calibration.files import ARM, GRIPPER, INPUT, Calibration, Kind, read_calibration, write_calibration
 from calibration.guide import Procedure, conduct, unattended
 from calibration.procedures import Result
-from calibration.rig import Rig
+from calibration.rig import Rig, TimingRig
+from calibration.teaching import feeling
+from calibration.workspace import CELL
+from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config
 from drift_robot.errors import UserError
+from hardware.grippers.robotiq import RobotiqConfig
 
 T = TypeVar("T")
 TURN_S, UNATTENDED_TURN_S = 0.05, 0.25
 """Where nobody looks, simulated time passes in larger pieces."""
+NOT_BY_HAND = "Nobody can take the simulated arm by the hand: leave out --by-hand."
 SIMULATED_CAMERAS = ("front", "wrist")
 
 
@@ -41,17 +47,90 @@ def rigs(config: Config, wanted: list[str] | None, by_hand: bool, attended: bool
 
 def open_rig(config: Config, camera: str, by_hand: bool, attended: bool) -> Rig:
     """Open what a camera's calibration needs. Raises DeviceError, and UserError for what the cell cannot do."""
-    on_arm = camera in config.calibration.arm_cameras
+    on_arm, limits = camera in config.calibration.arm_cameras, enforced_limits(config)
     if config.devices is not None:
         from calibration.real_rig import RealRig
 
-        return RealRig(config.devices, [camera], config.calibration.arm_cameras, config.limits, drives=not by_hand)
+        return RealRig(config.devices, [camera], config.calibration.arm_cameras, limits, drives=not by_hand)
     if by_hand:
-        raise UserError("Nobody can take the simulated arm by the hand: leave out --by-hand.")
+        raise UserError(NOT_BY_HAND)
     from calibration.simulated_rig import SimulatedRig
 
     turn_s = TURN_S if attended else UNATTENDED_TURN_S
-    return SimulatedRig(camera, config.calibration.board, config.limits, on_arm, seed=config.seed, turn_s=turn_s)
+    return SimulatedRig(camera, config.calibration.board, limits, on_arm, seed=config.seed, turn_s=turn_s)
+
+
+def open_workspace_rig(config: Config, wanted: list[str] | None, by_hand: bool, attended: bool) -> Rig:
+    """Open the arm to feel for the table, and cameras to look on. Raises DeviceError, and UserError as `open_rig`."""
+    cameras, riding = cameras_of(config, wanted), config.calibration.arm_cameras
+    limits = feeling(config.limits)
+    if config.devices is not None:
+        from calibration.real_rig import RealRig
+
+        return RealRig(config.devices, cameras, riding, limits, drives=not by_hand)
+    if by_hand:
+        raise UserError(NOT_BY_HAND)
+    from calibration.simulated_rig import SimulatedRig
+    from hardware.cell.tasks.table import TableScene
+
+    first, *others = cameras
+    return SimulatedRig(
+        first,
+        config.calibration.board,
+        limits,
+        first in riding,
+        seed=config.seed,
+        turn_s=TURN_S if attended else UNATTENDED_TURN_S,
+        table=TableScene(),
+        others={name: name in riding for name in others},
+    )
+
+
+def earlier_workspace(config: Config, say: Callable[[str], None]) -> Calibration | None:
+    """Return the workspace as it was taught before, from which what is not taught anew is kept; None without one.
+
+    One that was changed by hand is not taken up, which is said.
+    """
+    try:
+        return read_calibration(Path(config.calibration.folder), Kind.WORKSPACE, CELL)
+    except CalibrationError as error:
+        say(f"{error} Nothing of it is kept.")
+        return None
+
+
+def timed_parts(config: Config, wanted: list[str] | None, attended: bool) -> list[str]:
+    """Return the parts whose latencies are to be measured, the gripper after the cameras, for it may hold the board.
+
+    Without anybody a real gripper is left out, as it would drop that. Raises UserError for a part that is not there.
+    """
+    cameras = cameras_of(config, None)
+    if clash := {ARM, GRIPPER, INPUT} & set(cameras):
+        raise UserError(f"A camera is called '{min(clash)}', as a part of the cell is; call it otherwise.")
+    devices = config.devices
+    grips = devices is None or isinstance(devices.gripper, RobotiqConfig)  # others do not report their opening
+    plays = config.input.device in ("gamepad", "spacemouse")
+    known = [ARM, *cameras, *([GRIPPER] if grips else []), *([INPUT] if plays else [])]
+    for name in wanted or ():
+        if name not in known:
+            raise UserError(f"The configuration has no part '{name}' to be timed; choose one of {', '.join(known)}.")
+    if wanted:
+        return [name for name in known if name in wanted]
+    risky = devices is not None and devices.emulator is None and not attended
+    return [name for name in known if not (risky and name == GRIPPER)]
+
+
+def open_timing_rig(config: Config, part: str) -> TimingRig:
+    """Open what the measurement of a part's latency needs. Raises DeviceError."""
+    cameras = [] if part in (ARM, GRIPPER) else [part]
+    riding, limits = config.calibration.arm_cameras, enforced_limits(config)
+    if config.devices is not None:
+        from calibration.real_rig import RealRig
+
+        return RealRig(config.devices, cameras, riding, limits, drives=True, grips=part == GRIPPER)
+    from calibration.late_rig import LateRig
+
+    camera = cameras[0] if cameras else SIMULATED_CAMERAS[-1]
+    return LateRig(camera, config.calibration.board, limits, camera in riding, seed=config.seed)
 
 
 def guided(procedure: Procedure[T], attended: bool, say: Callable[[str], None]) -> T:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.schema import ARM_COLUMNS, Column
+from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config, Picture
 from drift_robot.doctor import cameras, machine, policy, rendering, robot
 from drift_robot.doctor import input as controls
@@ -66,7 +67,7 @@ def examine(config: Config, run: Path, wiggle_s: float) -> Iterator[Finding | st
             Job("rendering", 2 * START_S, rendering.check_rendering, (config.cell.task, shown, folder))
         )
     else:
-        yield from run_apart(Job("robot", START_S, robot.check_robot, (devices, config.limits)))
+        yield from run_apart(Job("robot", START_S, robot.check_robot, (devices, enforced_limits(config))))
         yield from run_apart(Job("gripper", START_S, robot.check_gripper, (devices,)))
         yield from _check_cameras(devices, 1 / config.policy_period_s, folder)
     yield from _check_operator(config, wiggle_s)

@@ -331,7 +331,7 @@ def _millimetres(position: Sequence[float] | Array) -> str:
 
 def _outside(base_from_tcp: Pose, limits: ArmLimits) -> str:
     """Say by how much a pose is outside the workspace, on each axis."""
-    low, high = Workspace(limits).bounds(base_from_tcp.rotation)
+    low, high = Workspace(limits).bounds(base_from_tcp)
     beyond = np.maximum(low - base_from_tcp.position, base_from_tcp.position - high)
     return ", ".join(
         f"{1e3 * by:.0f} mm {'below' if value < bottom else 'above'} in {axis}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from drift_robot.arm_loop import ArmLoop
-from drift_robot.gate import Fault, FaultCleared, GateConfig, HelpWanted, ResetDone, Saved
+from drift_robot.gate import Fault, FaultCleared, GateConfig, HelpWanted, PlanDone, ResetDone, Saved
 from drift_robot.realtime import records
 from drift_robot.realtime.child import Life
 from drift_robot.realtime.lines import Lines
@@ -178,5 +178,5 @@ def _pass_on(message: Message, loop: ArmLoop) -> None:
         loop.post(message.verb)
     elif isinstance(message, EpisodeSaved):
         loop.post(Saved(kept=message.index is not None))
-    elif isinstance(message, ResetDone | Fault | FaultCleared | HelpWanted):
+    elif isinstance(message, ResetDone | PlanDone | Fault | FaultCleared | HelpWanted):
         loop.post(message)

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from calibration.latencies import Latencies
 from data.schema import Outcome, Step
 from drift_robot.actor import Actor, Successor
 from drift_robot.alarm import RAISED, no_alarm, slow_alarm
@@ -32,6 +33,7 @@ from drift_robot.gate import (
     FaultCleared,
     HelpWanted,
     Phase,
+    ResetBegun,
     ResetDone,
     Rollback,
     TrainNow,
@@ -41,7 +43,7 @@ from drift_robot.observation import Reading, object_features, reading_at, togeth
 from drift_robot.realtime import records
 from drift_robot.realtime.arm_process import SESSION
 from drift_robot.realtime.child import Life
-from drift_robot.realtime.messages import Acting, EpisodeSaved, Said, Swapped, Wish
+from drift_robot.realtime.messages import Acting, EpisodeSaved, Said, StartWanted, Swapped, Wish
 from drift_robot.realtime.pacing import Pace, SpareTime
 from drift_robot.realtime.scenes import RealScenes, Scenes, SimulatedScenes
 from drift_robot.run_folder import RunFolder
@@ -53,7 +55,7 @@ from hardware.interfaces import Frame, Teleop, Verb
 from hardware.rings import Record, RingReader, RingWriter
 from policies.errors import PolicyError
 
-RECENT_FRAMES = 3
+RECENT_FRAMES = 6
 SPARE_READINGS = 3
 """How far back pictures are looked for that belong together, and readings of the arm beyond their time."""
 OLD_ARM_NS = NS_PER_S // 4
@@ -68,8 +70,9 @@ class ControlSetup:
     the orders of symmetry of the tracked objects, None if none are tracked. `acts`: a policy drives, on the device
     `compute`; `adapts`: newer versions come in between episodes. `gating` is the simulated expert's configuration, or
     None where a person or nobody decides. `scripted` expert's intentions can be peeked at any time. Scenes are drawn
-    from `phase`, counted from `first_scene`. In a `comparison` its two versions take turns instead, and nothing tells
-    whose it is.
+    from `phase`, counted from `first_scene`. `version` acts, the newest good one if it is None. In a `comparison` its
+    two versions take turns instead, and nothing tells whose it is. `latencies` are taken off the stamps of pictures and
+    arm.
     """
 
     run: Path
@@ -89,6 +92,8 @@ class ControlSetup:
     planned: int
     done: int
     comparison: Comparison | None = None
+    latencies: Latencies = field(default_factory=Latencies)
+    version: int | None = None
 
 
 class Devices:
@@ -103,6 +108,10 @@ class Devices:
         self._chunks, self._recording = RingWriter(lines.chunks), RingWriter(lines.recording)
         (self._effects,) = life.listen("arm")
         self._expert_drives = False
+        self._cameras_late_ns = {
+            name: round(setup.latencies.cameras.get(name, 0.0) * NS_PER_S) for name in self._cameras
+        }
+        self._arm_late_ns = round(setup.latencies.arm_s * NS_PER_S)
 
     def arm_record(self) -> Record | None:
         """Return the arm's newest record."""
@@ -148,18 +157,24 @@ class Devices:
         return object_features(arm.state.base_from_tcp, tracked, self._setup.tracked)
 
     def frames(self) -> dict[str, Frame]:
-        """Return pictures that belong together; see `control.Sensors`."""
-        return together({name: self._recent(ring) for name, ring in self._cameras.items()})
+        """Return pictures that belong together, their stamps put back; see `control.Sensors`."""
+        return together({name: self._recent(ring, self._cameras_late_ns[name]) for name, ring in self._cameras.items()})
 
-    def _recent(self, ring: RingReader) -> list[Frame]:
+    def _recent(self, ring: RingReader, late_ns: int) -> list[Frame]:
         newest = ring.latest()
         if newest is None:
             return []
         recent = ring.since(newest.sequence - RECENT_FRAMES) or [newest]
-        return [Frame(int(record.value["capture_ns"]), record.value["image"]) for record in recent]
+        return [Frame(int(record.value["capture_ns"]) - late_ns, record.value["image"]) for record in recent]
 
     def measured(self, arm: ArmSnapshot, time_ns: int) -> Reading:
-        """Return what arm and gripper measured at a time; see `control.Sensors`."""
+        """Return what arm and gripper measured at a time, by stamps that are put back; see `control.Sensors`."""
+        reading = self._stamped(arm, time_ns + self._arm_late_ns)
+        state = replace(reading.state, capture_ns=reading.state.capture_ns - self._arm_late_ns)
+        return replace(reading, state=state)
+
+    def _stamped(self, arm: ArmSnapshot, time_ns: int) -> Reading:
+        """Return what was measured at a time by its own stamps."""
         newest = self._arm.latest()
         if newest is None:
             return Reading(arm.state, arm.gripper)
@@ -178,8 +193,11 @@ class Devices:
 
     def blind(self, since_ns: int) -> list[str]:
         """Return the cameras that have not captured a picture since a time."""
+        late_ns = self._cameras_late_ns
         newest = {name: ring.latest() for name, ring in self._cameras.items()}
-        return [name for name, record in newest.items() if record and record.value["capture_ns"] < since_ns]
+        return [
+            name for name, record in newest.items() if record and record.value["capture_ns"] - late_ns[name] < since_ns
+        ]
 
     def peek(self) -> Teleop | None:
         """Return what the expert does; see `control.Expert`."""
@@ -236,6 +254,7 @@ class Control:
         self._recording = False
         self._swaps = 0
         self._swapped_ns: int | None = None
+        self._start_wanted: StartWanted | None = None
         contest = setup.comparison
         self._turns = Turns(contest) if contest else None
         device = chosen_device(setup.compute)
@@ -247,13 +266,31 @@ class Control:
         self._actor: Actor | None = None
         self._loader = ThreadPoolExecutor(1)
         self._coming: tuple[int, Future[Successor]] | None = None
-        newest = self._versions.newest_good()
         if setup.acts and contest is None:
-            if newest is None:
-                raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
-            self._actor = Actor.load(self._versions.path(newest), setup.seed, device)
+            self._actor = self._first_actor(device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
+
+    def _first_actor(self, device: torch.device) -> Actor:
+        """Return the version that was chosen, or the newest good one. Raises PolicyError.
+
+        A damaged one that nobody chose is barred, unless there is no other.
+        """
+        if self._setup.version is not None:
+            return Actor.load(self._versions.path(self._setup.version), self._setup.seed, device)
+        for version in reversed(self._versions.good()):
+            try:
+                return Actor.load(self._versions.path(version), self._setup.seed, device)
+            except PolicyError as error:
+                earlier = [good for good in self._versions.good() if good < version]
+                if not earlier:
+                    raise
+                self._bar(version, error, earlier[-1])
+        raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
+
+    def _bar(self, version: int, error: PolicyError, instead: int) -> None:
+        self._versions.quarantine(version)
+        self._life.say(Said(f"Version {version} cannot act and is barred: {error} Version {instead} goes on."))
 
     def _rehearse(self, actor: Actor) -> None:
         """Learn how long it takes to judge a window; the first time it takes longer than ever after."""
@@ -292,6 +329,8 @@ class Control:
                 self._done = message.done
                 if self._turns is not None:
                     self._turns.look()
+                    if message.dropped is not None:
+                        self._tell_start(self._turns)
         self._watch_cameras(now_ns)
         if self._coming is not None:
             self._swap()
@@ -347,6 +386,8 @@ class Control:
         elif isinstance(event, EpisodeEnded):
             self._recording = False
             self._devices.order(records.END, outcome=Outcome(event.outcome).value.encode())
+        elif isinstance(event, ResetBegun):
+            self._scene_step = 0  # the phase alone would not tell of a reset that follows another within a period
         elif isinstance(event, DropLast):
             self._devices.order(records.DROP_LAST)
         elif isinstance(event, TrainNow):
@@ -375,10 +416,13 @@ class Control:
         if self._recording:
             self._recording = False
             self._devices.order(records.BREAK_OFF)
-        if self._scene_step == 0 and self._done < self._setup.planned and self._swap():
+        if self._scene_step == 0:
+            if self._done < self._setup.planned and not self._swap():
+                return
             self._scene += 1
             if self._turns is not None:
-                self._life.say(Said(self._turns.put_up().sentence(self._setup.planned // 2)))
+                self._turns.put_up()
+                self._tell_start(self._turns)
             self._scenes.ask(self._scene, self._seed())
             self._scene_step = 1
         elif self._scene_step == 1 and self._scenes.stands(arm):
@@ -387,6 +431,14 @@ class Control:
         elif self._scene_step == 2 and not self._devices.blind(self._stood_ns):
             self._life.say(ResetDone())
             self._scene_step = 3
+
+    def _tell_start(self, turns: Turns) -> None:
+        """Tell the operator which start the next episode of a comparison needs, when that has changed."""
+        wanted = turns.wanted()
+        start = StartWanted(*wanted) if wanted else None
+        if start is not None and start != self._start_wanted:
+            self._life.say(start)
+        self._start_wanted = start
 
     def _swap(self) -> bool:
         """Let the newest good version act, if it is another one; return False while a thread still loads it."""
@@ -408,8 +460,7 @@ class Control:
         try:
             self._actor.swap(loading.result())
         except PolicyError as error:
-            self._versions.quarantine(newest)
-            self._life.say(Said(f"Version {newest} cannot act and is barred: {error} Version {before} goes on."))
+            self._bar(newest, error, before)
             return True
         self._swaps += 1
         self._swapped_ns = self._clock.now_ns()

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from data.schema import Outcome
-from drift_robot.gate import Effect, Fault, FaultCleared, HelpWanted, ResetDone
+from drift_robot.gate import Effect, Fault, FaultCleared, HelpWanted, PlanDone, ResetDone
 from hardware.errors import DeviceError
 from hardware.input_devices import DeviceKind
 from hardware.input_devices.keyboard import KeyEvent
@@ -68,6 +68,17 @@ class SceneWanted:
 
     number: int
     seed: int
+
+
+@dataclass(frozen=True)
+class StartWanted:
+    """Which start the operator shall put up for the next episode, in a sentence.
+
+    `again` is the number of the episode whose start it is, None for a new one.
+    """
+
+    sentence: str
+    again: int | None
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,7 @@ Message: TypeAlias = (
     | FaultCleared
     | HelpWanted
     | ResetDone
+    | PlanDone
     | Said
     | Failed
     | Ready
@@ -144,6 +156,7 @@ Message: TypeAlias = (
     | Pressed
     | Wish
     | SceneWanted
+    | StartWanted
     | EpisodeSaved
     | Acting
     | DeviceInUse

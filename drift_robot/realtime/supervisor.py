@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +31,8 @@ from data.events import EventLog
 from data.schema import Outcome
 from data.session import Session
 from drift_robot import __version__
-from drift_robot.calibrate.enforcement import calibration_record
+from drift_robot.calibrate.enforcement import calibration_record, enforced_limits
+from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.comparison import Comparison
 from drift_robot.comparison_report import is_established
 from drift_robot.config import Config
@@ -39,12 +41,16 @@ from drift_robot.gate import (
     EPISODE_PHASES,
     AuthorityChanged,
     CorrectionDropped,
+    EndWanted,
     EpisodeBegun,
     Fault,
     FaultCleared,
     Notice,
     Phase,
+    PlanDone,
+    Recovered,
     Refused,
+    TrainNow,
 )
 from drift_robot.lockstep import control_config, episode_layout
 from drift_robot.realtime import records
@@ -71,6 +77,7 @@ from drift_robot.realtime.messages import (
     Ready,
     Said,
     Speaker,
+    StartWanted,
     Swapped,
 )
 from drift_robot.realtime.pacing import WorstCadence
@@ -78,7 +85,7 @@ from drift_robot.realtime.recorder_process import RecorderSetup, run_recorder
 from drift_robot.realtime.teleop_process import TeleopSetup, run_teleop
 from drift_robot.realtime.window_process import WindowSetup, run_operator_window
 from drift_robot.report import EpisodeFigures, recorded_figures
-from drift_robot.run_folder import RunFolder, open_session
+from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.status import (
     RECENT_EPISODES,
     Cadence,
@@ -105,10 +112,17 @@ TRAINER_NICENESS = 5
 REFUSAL_SHOWN_S = 4.0
 NOTICE_SHOWN_S = 6.0
 LIMIT_SHOWN_S = 1.0
+UNDO_S = 30.0
+"""For so long after the last planned episode a person can still drop it, unless she ends the session before."""
 SHOWN_LIMITS = (Limit.WORKSPACE, Limit.TABLE, Limit.LEASH, Limit.STALE_DEVICE, Limit.STARVED)
 """What the operator is told beyond faults: why the arm does not follow. Others are brief, or told otherwise."""
 MOVING_RAD_S = 0.03
 """A joint faster than this moves: beyond the noise of a joint at rest."""
+TAKEN: dict[type, str] = {
+    Recovered: "The recovery is marked: what follows of this intervention is the correction.",
+    TrainNow: "The trainer is told not to wait for more labels.",
+}
+"""What the operator is told of verbs of which she would see nothing otherwise."""
 INTERRUPTING = ("control", "recorder")
 """Without these an episode cannot go on: it is given up when one of them dies."""
 HOLDING = (*INTERRUPTING, "teleop")
@@ -141,18 +155,20 @@ def run_session(
     show_window: bool,
     say: Say,
     comparison: Comparison | None = None,
+    version: int | None = None,
 ) -> SessionFigures:
     """Run a real-time session until its episodes are done, its operator ends it or it cannot go on.
 
-    A `comparison`, in mode evaluate, lets its two versions take turns instead of the newest version.
+    In mode evaluate the newest good version acts, or `version`; or the two of a `comparison`, in turns.
     Goes on where an earlier session of the run stopped. Call it from the main thread: it takes SIGINT, SIGTERM and
     SIGHUP as the order to end. Raises UserError if there is no policy to start from, no window for the keyboard, a
-    method that does not learn online, or no calibration that the configuration demands, DataError if there is no
-    episode to lay over the live pictures.
+    method that does not learn online, no calibration that the configuration demands, or another session in this run,
+    DataError if there is no episode to lay over the live pictures.
     """
     if device == "keyboard" and not show_window:
         raise UserError("The keyboard is read by the operator window: show the window, or choose another device.")
-    if mode != "collect" and comparison is None and run.versions().newest_good() is None:
+    acting = run.versions().newest_good() if version is None else version
+    if mode != "collect" and comparison is None and acting is None:
         raise UserError(f"{run.path} holds no policy; run 'drift-robot bootstrap' first.")
     if device == "scripted" and config.devices is not None and config.devices.emulator is None:
         raise UserError(
@@ -163,8 +179,8 @@ def run_session(
     if show_window and config.window.overlay is not None and not Episode.open(config.window.overlay).layout.cameras:
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
-    folder = {"collect": run.demonstrations, "adapt": run.session, "evaluate": run.evaluation}[mode]
-    session = open_session(folder if comparison is None else comparison.folder, config)
+    config = replace(config, limits=enforced_limits(config))
+    session = open_session(session_folder(run, mode, acting) if comparison is None else comparison.folder, config)
     layout = episode_layout(config)
     processes = ("cell", "arm", "control", "recorder", "teleop", "window", "supervisor", *map(camera, layout.cameras))
     cell, sizes = None, (0, 0)
@@ -177,11 +193,22 @@ def run_session(
         )
         sizes = len(TASKS[config.cell.task].objects), len(cell.build().state_vector())
     horizon = config.policy.pred_horizon
-    with open_lines(processes, layout, horizon, *sizes) as lines, EventLog(session.folder) as events:
+    with (
+        occupied(run),
+        open_lines(processes, layout, horizon, *sizes) as lines,
+        EventLog(session.folder) as events,
+    ):
         watch = Supervisor(
-            config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration
+            config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration, version
         )
         return watch.run()
+
+
+def session_folder(run: RunFolder, mode: Mode, version: int | None) -> Path:
+    """Return where a session's episodes go; `version` is the one that is evaluated."""
+    if mode == "evaluate" and version is not None:
+        return run.evaluation(version)
+    return run.session if mode == "adapt" else run.demonstrations
 
 
 def camera(name: str) -> str:
@@ -206,8 +233,10 @@ class Supervisor:
         events: EventLog,
         comparison: Comparison | None,
         calibration: Mapping[str, Any],
+        version: int | None,
     ) -> None:
         self._config = config
+        self._version = version
         self._calibration = calibration
         self._run = run
         self._mode = mode
@@ -241,6 +270,8 @@ class Supervisor:
         self._dropped_corrections = 0
         self._trainers_message = ""
         self._phase: Phase | None = None
+        self._plan_done, self._plan_done_ns = "", 0
+        self._start_wanted: StartWanted | None = None
         self._control_worst, self._arm_worst = WorstCadence(), WorstCadence()
 
     def run(self) -> SessionFigures:
@@ -257,8 +288,8 @@ class Supervisor:
                     self._hear()
                     if self._signal:
                         self._ending = f"The session was ended by {signal.Signals(self._signal).name}."
-                    elif self._done >= self._planned:
-                        self._ending = f"All {self._planned} episodes are done."
+                    elif self._plan_done and self._undo_left_s() <= 0:
+                        self._ending = self._plan_done
                     else:
                         self._watch()
                     self._note_pace()
@@ -347,6 +378,8 @@ class Supervisor:
             planned=self._planned,
             done=self._done,
             comparison=self._comparison,
+            latencies=remaining_latencies(config),
+            version=self._version,
         )
 
     def _gated_by_script(self) -> bool:
@@ -432,6 +465,8 @@ class Supervisor:
         if self._trainer is not None and self._trainer.alive():
             self._complain("The trainer", self._trainer.killed_for_silence())
         elif self._trainer is not None:
+            if why := self._trainer.last_words():
+                self._say(why)
             if self._trainer.restarts >= MAX_RESTARTS:
                 if "trainer" not in self._faults:
                     self._faults["trainer"] = (
@@ -486,6 +521,7 @@ class Supervisor:
         child.start()
         self._events.note("restarted", process=name)
         if name == "arm":
+            self._speaker.say(PlanDone(bool(self._plan_done)))
             for source, reason in self._faults.items():
                 self._speaker.say(Fault(reason, source))
 
@@ -507,6 +543,8 @@ class Supervisor:
         elif isinstance(message, Refused):
             self._refusal = (message.sentence, time.monotonic_ns())
             self._events.note("refused", verb=message.verb.value, sentence=message.sentence)
+        elif type(message) in TAKEN:
+            self._say(TAKEN[type(message)])
         elif isinstance(message, CorrectionDropped):
             self._dropped_corrections += 1
         elif isinstance(message, DeviceInUse):
@@ -519,8 +557,13 @@ class Supervisor:
             self._events.note("swap", version=message.version, before=message.before, seconds=message.seconds)
         elif isinstance(message, Acting):
             self._acting = message
+        elif isinstance(message, StartWanted):
+            self._start_wanted = message
+            self._say(message.sentence)
         elif isinstance(message, EpisodeBegun):
             self._began_ns = time.monotonic_ns()
+        elif isinstance(message, EndWanted):
+            self._ending = self._plan_done
         elif isinstance(message, EpisodeSaved):
             self._saved(message)
         elif isinstance(message, Failed):
@@ -547,10 +590,9 @@ class Supervisor:
         if saved.dropped is not None:
             self._episodes = [episode for episode in self._episodes if episode.index != saved.dropped]
             self._before = [episode for episode in self._before if episode.index != saved.dropped]
+        self._look_at_plan()
         if saved.index is None:
             return
-        if self._comparison is not None and is_established(self._comparison):
-            self._ending = "The difference is established, so no more episodes are needed."
         success = saved.outcome is Outcome.SUCCESS
         self._episodes.append(
             EpisodeFigures(saved.index, saved.version, success, saved.alone, saved.steps, saved.expert_labels)
@@ -560,6 +602,23 @@ class Supervisor:
             f"Episode {saved.done} of {self._planned}: {saved.outcome.value}, {saved.steps} steps, "
             f"{saved.expert_labels} of them the expert's{version}."
         )
+
+    def _look_at_plan(self) -> None:
+        """See whether any further episode is planned; if not, the last one can be dropped for a while."""
+        before, self._plan_done = self._plan_done, ""
+        if self._done >= self._planned:
+            self._plan_done = f"All {self._planned} episodes are done."
+        elif self._comparison is not None and is_established(self._comparison):
+            self._plan_done = "The difference is established, so no more episodes are needed."
+        if bool(self._plan_done) != bool(before):
+            self._plan_done_ns = time.monotonic_ns()
+            self._speaker.say(PlanDone(bool(self._plan_done)))
+
+    def _undo_left_s(self) -> float:
+        """Return for how long the last planned episode can still be dropped; a script has nothing to undo."""
+        if self._device == "scripted":
+            return 0.0
+        return UNDO_S - (time.monotonic_ns() - self._plan_done_ns) / NS_PER_S
 
     def _session_status(self) -> SessionStatus:
         now_ns, newest = time.monotonic_ns(), self._arm.latest()
@@ -605,6 +664,10 @@ class Supervisor:
             device=self._using.kind,
             dropped_corrections=self._dropped_corrections,
             blind=self._comparison is not None,
+            start=self._start_wanted.sentence if self._start_wanted else "",
+            start_again=self._start_wanted.again if self._start_wanted else None,
+            plan_done=self._plan_done,
+            ends_in_s=max(0.0, self._undo_left_s()) if self._plan_done else None,
         )
 
     def _trainer_status(self) -> TrainerStatus:

@@ -67,6 +67,7 @@ class Window:
         self._loudspeaker = Loudspeaker(setup.sound)
         self._heard: SessionStatus | None = None
         self._ready = self._complained = False
+        self._rebuilding: int | None = None
 
     def view(self) -> View:
         """Return what there is to be seen now; play what there is to be heard."""
@@ -78,6 +79,9 @@ class Window:
         if self._loudspeaker.problem and not self._complained:
             self._life.say(Said(self._loudspeaker.problem))
             self._complained = True
+        if status is not None and status.start_again != self._rebuilding and self._cameras:
+            self._rebuilding = status.start_again
+            self._overlay.rebuild(self._rebuilding)
         device = status.device if status else "script"
         mapping = self._setup.change.applied_to(READY_MAPS[device]).styled(self._setup.style)
         return View(status, self._pictures(), mapping, self._setup.style, self._overlay.shown(), self._loudspeaker.on)

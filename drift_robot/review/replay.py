@@ -6,7 +6,7 @@ What moves the arm is in `playback`, the distances between two motions in `fidel
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from data.files import write_json
 from data.schema import Owner
 from data.session import Session
 from data.verify import is_session
+from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config, config_from_dict, load_config
 from drift_robot.errors import UserError
-from drift_robot.review.fidelity import Deviation, Track, best_shift_s, deviation
+from drift_robot.review.fidelity import Deviation, Track, best_shift_s, deviation, rms
 from drift_robot.review.playback import Motion, Played, cut_by_limits, motion_of, play_in_cell, play_on_arm
 from hardware.cell.tasks import TASKS
 from hardware.devices import DevicesConfig
@@ -31,6 +32,8 @@ from hardware.errors import DeviceError
 
 CELL_SPEED, ARM_SPEED = 1.0, 0.25
 """Shares of the recorded speed, unless told otherwise."""
+GOAL_MM = 2.0
+"""What a replay in the simulated cell shall keep, root mean square."""
 FIGURES_FILE, PICTURE_FILE = "replay.json", "replay.png"
 RECORDED_COLOUR, REPLAYED_COLOUR = "#8c959f", OWNER_COLOURS[Owner.EXPERT]
 
@@ -58,7 +61,7 @@ class Replay:
     def comparisons(self) -> dict[str, Deviation]:
         """Return both comparisons by what they are, in words; only one where no shift fits better."""
         shift_ms = round(1e3 * self.shifted.shift_s)
-        shift = f"{abs(shift_ms)} ms {'later' if shift_ms > 0 else 'earlier'}"
+        shift = f"{abs(shift_ms)} ms {'later' if shift_ms > 0 else 'earlier'}, lag taken out"
         return {"at the same time": self.same_time} | ({shift: self.shifted} if shift_ms else {})
 
     def document(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ class Replay:
             "recorded_outcome": self.episode.outcome.value,
             "succeeded": self.played.succeeded,
             "stopped": self.played.stopped,
+            "goal_rms_mm": GOAL_MM,
             "same_time": self.same_time.figures(),
             "shifted": {"shift_ms": round(1e3 * self.shifted.shift_s), **self.shifted.figures()},
             "waypoints_cut": self.cut,
@@ -92,6 +96,7 @@ def replay(
         raise DataError(f"{path} is a session; name one of its episodes, such as {path / EPISODES / '000000.zarr'}.")
     episode, source = Episode.open(path), str(config_file or path.resolve().parent.parent)
     config = load_config(config_file) if config_file else _recorded_config(path)
+    config = replace(config, limits=enforced_limits(config))
     motion, seed = motion_of(episode), episode.attributes.get("scene_seed")
     cut = cut_by_limits(motion, config.limits, source)
     if config.devices is None or simulate:
@@ -152,6 +157,7 @@ def show(done: Replay, folder: Path, console: Console, as_json: bool) -> None:
     for name, apart in done.comparisons().items():
         table.add_row(name, *(f"{figure:.2f}" for figure in apart.figures().values()))
     console.print(table)
+    console.print(verdict(done.same_time, done.shifted), highlight=False, soft_wrap=True)
     played = done.played
     if done.cut:
         console.print(Text(f"{done.cut} waypoints were outside workspace box or table and were cut.", "yellow"))
@@ -164,6 +170,21 @@ def show(done: Replay, folder: Path, console: Console, as_json: bool) -> None:
         ended = "was met" if played.succeeded else "was not met"
         console.print(f"The task's goal {ended} at the end; the recording is labelled {done.episode.outcome.value}.")
     console.print(Text(f"{folder / FIGURES_FILE}, {folder / PICTURE_FILE}"), soft_wrap=True)
+
+
+def verdict(same_time: Deviation, shifted: Deviation) -> str:
+    """Say whether the goal is kept, and what of the distance is path and what is lag."""
+
+    def judged(apart: Deviation, where: str) -> str:
+        return f"{'kept' if rms(apart.mm) <= GOAL_MM else 'missed'} {where} ({rms(apart.mm):.2f} mm)"
+
+    goal, lag_ms = f"Goal {GOAL_MM:g} mm RMS: ", round(1e3 * abs(shifted.shift_s))
+    if not lag_ms:
+        return f"{goal}{judged(same_time, 'at the same time')}."
+    return (
+        f"{goal}{judged(shifted, 'along the path')}, {judged(same_time, 'at the same time')}. Between the two are "
+        f"{lag_ms} ms of lag, which at another speed or on another arm is another share of the motion."
+    )
 
 
 def _recorded_config(path: Path) -> Config:

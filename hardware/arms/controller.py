@@ -53,9 +53,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why something was not done, in one sentence."""
+    """Why something was not done, in one sentence; `unfit`: whoever sent it is out of order, and not merely late."""
 
     sentence: str
+    unfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,14 +189,15 @@ class ArmController:
         n = len(times_ns) if times_ns.ndim == 1 else 0
         if n == 0 or actions.shape != (n, ACTION_DIM):
             return Refusal(
-                f"A chunk has times (n,) and actions (n, {ACTION_DIM}), not {times_ns.shape} and {actions.shape}."
+                f"A chunk has times (n,) and actions (n, {ACTION_DIM}), not {times_ns.shape} and {actions.shape}.",
+                unfit=True,
             )
         if not np.isfinite(actions).all():
-            return Refusal("The learner's waypoints hold numbers that are not finite.")
+            return Refusal("The learner's waypoints hold numbers that are not finite.", unfit=True)
         if not rotations.defined(actions[:, 3:9]):
-            return Refusal("The learner's waypoints hold six numbers that tell no rotation.")
+            return Refusal("The learner's waypoints hold six numbers that tell no rotation.", unfit=True)
         if (times_ns[1:] <= times_ns[:-1]).any():
-            return Refusal("The times of the learner's waypoints do not rise.")
+            return Refusal("The times of the learner's waypoints do not rise.", unfit=True)
         if chunk.observation_ns < self.watermark_ns:
             late_s = (self.watermark_ns - chunk.observation_ns) / NS_PER_S
             return Refusal(f"The learner's waypoints were computed {late_s:.3f} s before the last change of authority.")
@@ -316,16 +318,19 @@ class ArmController:
                 self._gripper = min(max(float(reading.gripper), 0.0), 1.0)
         move = twist * self._period_s
         proposed = Pose(start.position + move[:3], rotations.exp(move[3:]) @ start.rotation)
-        low, high = self._workspace.bounds(start.rotation)
+        low, high = self._workspace.bounds(start)
         braking, reaction_s = 0.5 * self.limits.max_acceleration_m_s2, self._reaction_s
-        linear = np.minimum(
-            np.maximum(twist[:3], -approach_speed(start.position - low, braking, reaction_s)),
-            approach_speed(high - start.position, braking, reaction_s),
-        )
+        sinking = approach_speed(start.position - low, braking, reaction_s)
+        rising = approach_speed(high - start.position, braking, reaction_s)
+        linear = np.minimum(np.maximum(twist[:3], -sinking), rising)
+        climb = float(self._workspace.slope(start) @ linear[:2])  # of the floor below the tool
+        linear[2] = min(max(twist[2], climb - sinking[2]), rising[2])
         cut = linear != twist[:3]
-        if cut.any():
-            table = cut[2] and twist[2] < 0.0 and low[2] > self._workspace.low[2]
-            limited.add(Limit.TABLE if table else Limit.WORKSPACE)
+        table = linear[2] > twist[2] and low[2] > self._workspace.low[2]
+        if table:
+            limited.add(Limit.TABLE)
+        if cut[:2].any() or (cut[2] and not table):
+            limited.add(Limit.WORKSPACE)
         follower.glide(np.concatenate([linear, twist[3:]]))
         return proposed, limited
 

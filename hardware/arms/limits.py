@@ -16,7 +16,11 @@ from hardware.poses import Array, Pose
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Point = tuple[Finite, Finite, Finite]
+MIN_UPWARD = 0.7
+"""The least vertical part of a table's normal: nobody works on a steeper one."""
+LEVEL = np.zeros(2)
 
 
 class Limit(Enum):
@@ -35,18 +39,43 @@ class Limit(Enum):
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TaughtWorkspace:
+    """The free space that a calibration has found: above a table that may be tilted, and within a box if there is one.
+
+    The table is the plane of the points p with `table_normal` . p = `table_offset_m`; its normal is a unit vector that
+    points up. TCP and tool points keep `margin_m` away from table and walls.
+    """
+
+    table_normal: Point
+    table_offset_m: Finite
+    box_min_m: Point | None = None
+    box_max_m: Point | None = None
+    margin_m: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "TaughtWorkspace":
+        if abs(math.hypot(*self.table_normal) - 1.0) > 1e-6 or self.table_normal[2] < MIN_UPWARD:
+            raise ValueError("table_normal must be a unit vector that points up")
+        if (self.box_min_m is None) != (self.box_max_m is None):
+            raise ValueError("box_min_m and box_max_m belong together")
+        return self
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ArmLimits:
     """Bounds on an arm's commands; the defaults suit the simulated cell.
 
     Speed is bounded in norm; acceleration and jerk per axis. `tool_points_m` (TCP frame, for instance the finger tips)
-    stay above the table plane with the TCP. The slew bounds hold for `slew_s` after a hand-back. The force bound is on
-    the norm of the wrench's force.
+    stay above the table plane with the TCP. What a calibration has `taught` bounds the arm as well; a session takes it
+    from its calibrations. The slew bounds hold for `slew_s` after a hand-back. The force bound is on the norm of the
+    wrench's force.
     """
 
     workspace_min_m: Point = (0.15, -0.5, 0.0)
     workspace_max_m: Point = (0.8, 0.5, 0.6)
     table_height_m: Finite = 0.0
     tool_points_m: tuple[Point, ...] = ((0.0, 0.04, 0.012), (0.0, -0.04, 0.012))
+    taught: TaughtWorkspace | None = None
     max_speed_m_s: Positive = 0.25
     max_rotation_speed_rad_s: Positive = 1.5
     max_acceleration_m_s2: Positive = 4.0
@@ -71,47 +100,89 @@ class ArmLimits:
 
 
 class Workspace:
-    """The workspace box and the table plane of some limits, as arrays."""
+    """Where some limits let the TCP be: a box and, for every tool point, table planes and taught walls, as arrays."""
 
     def __init__(self, limits: ArmLimits) -> None:
         self.low = np.array(limits.workspace_min_m)
         self.high = np.array(limits.workspace_max_m)
-        self._table = limits.table_height_m
         self._points = np.array([(0.0, 0.0, 0.0), *limits.tool_points_m])
+        self._level = limits.table_height_m
+        self._plane: tuple[Array, float] | None = None
+        self._walls: tuple[Array, Array] | None = None
+        taught = limits.taught
+        if taught is not None:
+            self._plane = np.array(taught.table_normal), taught.table_offset_m + taught.margin_m
+            if taught.box_min_m is not None and taught.box_max_m is not None:
+                self._walls = np.array(taught.box_min_m) + taught.margin_m, np.array(taught.box_max_m) - taught.margin_m
 
-    def floor(self, rotation: Array) -> Array:
-        """Return the lowest TCP height (...) at which every tool point clears the table, for rotations (..., 3, 3)."""
-        lowest: Array = (rotation[..., 2, :] @ self._points.T).min(axis=-1)
-        return self._table - lowest
+    def floor(self, positions: Array, rotations: Array) -> Array:
+        """Return the lowest TCP height (...) at which every tool point clears the tables.
 
-    def bounds(self, rotation: Array) -> tuple[Array, Array]:
-        """Return the lowest and highest allowed TCP position (3,) for one rotation (3, 3)."""
-        low = self.low.copy()
-        low[2] = min(max(low[2], float(self.floor(rotation))), self.high[2])
-        return low, self.high
+        Only x and y of the positions (..., 3) count; rotations (..., 3, 3).
+        """
+        lowest: Array = (rotations[..., 2, :] @ self._points.T).min(axis=-1)
+        level = self._level - lowest
+        return level if self._plane is None else np.maximum(level, self._taught_floor(positions, rotations))
+
+    def _taught_floor(self, positions: Array, rotations: Array) -> Array:
+        """Return the lowest TCP height (...) above the taught plane, -inf without one."""
+        if self._plane is None:
+            return np.full(positions.shape[:-1], -np.inf)
+        normal, offset = self._plane
+        lowest = (normal @ rotations @ self._points.T).min(axis=-1)
+        floor: Array = (offset - lowest - positions[..., :2] @ normal[:2]) / normal[2]
+        return floor
+
+    def slope(self, pose: Pose) -> Array:
+        """Return how the lowest height allowed under a TCP pose rises towards x and y, (2,)."""
+        if self._plane is None:
+            return LEVEL
+        low, _ = self.bounds(pose)
+        if self._taught_floor(pose.position, pose.rotation) < low[2]:
+            return LEVEL
+        normal, _ = self._plane
+        slope: Array = -normal[:2] / normal[2]
+        return slope
+
+    def box(self, rotations: Array) -> tuple[Array, Array]:
+        """Return the lowest and highest TCP position (..., 3) within the walls, for rotations (..., 3, 3)."""
+        if self._walls is None:
+            return self.low, self.high
+        reach = rotations @ self._points.T
+        high = np.minimum(self.high, self._walls[1] - reach.max(axis=-1))
+        return np.minimum(np.maximum(self.low, self._walls[0] - reach.min(axis=-1)), high), high
+
+    def bounds(self, pose: Pose) -> tuple[Array, Array]:
+        """Return the lowest and highest TCP position (3,) allowed where a pose is, with its rotation."""
+        low, high = self.box(pose.rotation)
+        low = low.copy()
+        low[2] = min(max(low[2], float(self.floor(pose.position, pose.rotation))), high[2])
+        return low, high
 
     def holds(self, pose: Pose) -> bool:
         """Return whether a TCP pose needs no clipping."""
-        low, high = self.bounds(pose.rotation)
+        low, high = self.bounds(pose)
         return all(a <= x <= b for a, x, b in zip(low.tolist(), pose.position.tolist(), high.tolist(), strict=True))
 
     def confine(self, pose: Pose, start: Pose) -> tuple[Array, frozenset[Limit]]:
         """Return the position of a pose, clipped so that it is no further outside than `start`, and what acted."""
-        low, high = self.bounds(pose.rotation)
-        start_low, start_high = self.bounds(start.rotation)
-        low = low - np.maximum(start_low - start.position, 0.0)
-        high = high + np.maximum(start.position - start_high, 0.0)
-        position = np.minimum(np.maximum(pose.position, low), high)
+        start_low, start_high = self.bounds(start)
+        below, above = np.maximum(start_low - start.position, 0.0), np.maximum(start.position - start_high, 0.0)
+        low, high = self.box(pose.rotation)
+        position = np.minimum(np.maximum(pose.position, low - below), high + above)
+        low, high = self.bounds(Pose(position, pose.rotation))
+        position[2] = min(max(position[2], low[2] - below[2]), high[2] + above[2])
         table = position[2] > pose.position[2] and low[2] > self.low[2]
         return position, frozenset({Limit.TABLE if table else Limit.WORKSPACE})
 
     def clip(self, positions: Array, rotations: Array) -> tuple[Array, frozenset[Limit]]:
         """Clip TCP positions (..., 3) with rotations (..., 3, 3); return them and the bounds that acted."""
-        boxed = np.minimum(np.maximum(positions, self.low), self.high)
+        low, high = self.box(rotations)
+        boxed = np.minimum(np.maximum(positions, low), high)
         limited: set[Limit] = set()
         if (boxed != positions).any():
             limited.add(Limit.WORKSPACE)
-        floor = np.minimum(self.floor(rotations), self.high[2])
+        floor = np.minimum(self.floor(boxed, rotations), high[..., 2])
         if (boxed[..., 2] < floor).any():
             limited.add(Limit.TABLE)
             boxed[..., 2] = np.maximum(boxed[..., 2], floor)

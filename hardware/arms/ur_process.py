@@ -50,6 +50,8 @@ UNLOCK_S = 2.0
 LEAVE_S = 1.0
 RECORDS_FOR_PERIOD = 15
 PERIODS_S = (0.002, 0.008)
+IN_USE = "already in use"
+"""What the library says of registers that another client of the controller holds."""
 REALTIME_PRIORITY = 50
 
 
@@ -353,10 +355,14 @@ def main() -> None:
     try:
         receiver, control, outputs = _connect(config)
     except Exception as problem:
-        # The library raises whatever its own libraries raise; every one of them means the same here.
-        line.send(
-            failed=f"The robot at {config.host} cannot be reached ({problem}); check its address, power and network."
-        )
+        # The library raises whatever its own libraries raise; all but one of them mean the same here.
+        if IN_USE in str(problem):
+            sentence = f"The robot at {config.host} is driven by another session or program: end that one first."
+        else:
+            sentence = (
+                f"The robot at {config.host} cannot be reached ({problem}); check its address, power and network."
+            )
+        line.send(failed=sentence)
         os._exit(1)
     publisher = Publisher(receiver, Mailbox(STATE_LAYOUT, states_fd), config.latency_s)
     publisher.start()

@@ -113,6 +113,8 @@ FAULTS = {
     "silence": Fault("silence", "nothing is read or answered, as with a pulled cable", Value.SWITCH, "on"),
     "refuse": Fault("refuse", "nobody can connect anew", Value.SWITCH, "on"),
     "slow": Fault("slow", "the state is sent late by this much", Value.SECONDS, "0.1"),
+    "obey-late": Fault("obey_late", "the arm follows its targets late by this much", Value.SECONDS, "0.05"),
+    "camera-late": Fault("camera_late", "cameras opened from now on stamp late by this much", Value.SECONDS, "0.05"),
     "protective-stop": Fault("protective_stop", "the arm brakes and waits to be unlocked"),
     "unlock-delay": Fault(
         "unlock_delay", "from now on a protective stop unlocks only after this", Value.SECONDS, f"{UNLOCK_DELAY_S:g}"

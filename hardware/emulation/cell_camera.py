@@ -39,7 +39,7 @@ class EmulatedCamera:
             width=config.width,
             height=config.height,
             fps=config.fps,
-            latency_s=LATENCY_S,
+            latency_s=LATENCY_S + self._drawing.late_s,
             focal_px=true_lens(name, config.height, config.width).fx * FACTORY_FOCAL,
         )
         try:
@@ -93,7 +93,8 @@ class _Drawing:
     def __init__(self, name: str, width: int, height: int, host: str) -> None:
         self._name = name
         self._link = EmulatedCellLink(host)
-        self._task = SCENES[self._link.view().task]
+        view = self._link.view()
+        self._task, self.late_s = SCENES[view.task], view.camera_late_s
         coarse = backend()[0] is Backend.RAYCAST and width % COARSE == height % COARSE == 0
         self._enlarged = COARSE if coarse else 1
         self._size = height // self._enlarged, width // self._enlarged

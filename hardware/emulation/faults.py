@@ -17,13 +17,15 @@ class Faults:
     """Link faults that the server obeys.
 
     freeze: no more RTDE data, all else goes on. silence: nothing is read or answered on any port, connections stay
-    open (a pulled cable). refuse: nobody listens. slow_s: RTDE data come late by this time.
+    open (a pulled cable). refuse: nobody listens. slow_s: RTDE data come late by this time. camera_late_s: cameras that
+    are opened take so much longer than their drivers are told.
     """
 
     freeze: bool = False
     silence: bool = False
     refuse: bool = False
     slow_s: float = 0.0
+    camera_late_s: float = 0.0
 
 
 class Admin:
@@ -45,6 +47,10 @@ class Admin:
                 setattr(faults, name, on)
             case {"do": "slow", "seconds": float(seconds) | int(seconds)}:
                 faults.slow_s = float(seconds)
+            case {"do": "camera_late", "seconds": float(seconds) | int(seconds)}:
+                faults.camera_late_s = float(seconds)
+            case {"do": "obey_late", "seconds": float(seconds) | int(seconds)}:
+                controller.mechanism.late_cycles = round(seconds / controller.cycle_s)
             case {"do": "drop", "service": str(service)} if service in (*SERVICES, "all"):
                 self.drops.extend(SERVICES if service == "all" else (service,))
             case {"do": "protective_stop"}:
@@ -66,7 +72,7 @@ class Admin:
             case {"do": "view" | "scene"} if self._scenery is None:
                 return {"error": "it runs without a cell, so there is nothing to see and no scene to put up"}
             case {"do": "view"} if self._scenery is not None:
-                return self._scenery.view()
+                return {**self._scenery.view(), "camera_late_s": faults.camera_late_s}
             case {"do": "scene", "seed": int(seed)} if self._scenery is not None and seed >= 0:
                 return {"scene_number": self._scenery.put_up(seed)}
             case {"do": "state"}:
@@ -92,7 +98,8 @@ class Admin:
     def _clear(self) -> None:
         faults, settings = self._faults, self._controller.settings
         faults.freeze = faults.silence = faults.refuse = False
-        faults.slow_s = 0.0
+        faults.slow_s = faults.camera_late_s = 0.0
+        self._controller.mechanism.late_cycles = 0
         settings.remote_control, settings.unlock_delay_s = True, UNLOCK_DELAY_S
         if self._controller.emergency_stop:
             self._controller.press_emergency_stop(False)

@@ -17,7 +17,8 @@ class CellView:
     """The cell after a step of its physics, true to the last bit.
 
     `drawing` is the state vector for a `hardware.cell.rendering.Renderer` of the task; `base_from_object` are the
-    objects in the task's order. The scene's number rises whenever one is put up.
+    objects in the task's order. The scene's number rises whenever one is put up. Cameras take longer than their drivers
+    know, by `camera_late_s`.
     """
 
     task: str
@@ -28,6 +29,7 @@ class CellView:
     base_from_tcp: Pose
     opening: float
     succeeded: bool
+    camera_late_s: float
 
     @property
     def scene(self) -> Scene:
@@ -58,6 +60,7 @@ class EmulatedCellLink:
             base_from_tcp=_pose(seen["base_from_tcp"]),
             opening=seen["opening"],
             succeeded=seen["succeeded"],
+            camera_late_s=seen["camera_late_s"],
         )
 
     def put_up(self, seed: int) -> int:

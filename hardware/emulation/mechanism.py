@@ -1,5 +1,7 @@
 """The controller's motion side: targets, the motion in charge, TCP, payload, and the limits that trip a stop."""
 
+from collections import deque
+
 import numpy as np
 
 from hardware.arms.ur_pose import pose
@@ -27,6 +29,8 @@ class Mechanism:
         self.target_joints: Array = robot.joints.copy()
         self.target_velocities: Array = np.zeros(6)
         self.target_opening = robot.opening
+        self.late_cycles = 0
+        self._on_the_way: deque[Array] = deque()
         self.motion: Motion = Hold()
         self.flange_from_tcp: Pose = IDENTITY
         self.payload_kg = 0.0
@@ -58,12 +62,19 @@ class Mechanism:
         if (text := reach_limit_text(target)) is not None:
             raise LimitExceeded(text)
         self.target_joints, self.target_velocities = target, velocities
-        self.robot.step(target, self.target_opening, seconds)
+        self._send(target, seconds)
 
     def rest(self, seconds: float) -> None:
         """Advance by one cycle without motion."""
         self.target_velocities = np.zeros(6)
-        self.robot.step(self.target_joints, self.target_opening, seconds)
+        self._send(self.target_joints, seconds)
+
+    def _send(self, target: Array, seconds: float) -> None:
+        """Let the arm follow the target of `late_cycles` ago."""
+        self._on_the_way.append(target)
+        while len(self._on_the_way) > self.late_cycles + 1:
+            self._on_the_way.popleft()
+        self.robot.step(self._on_the_way[0], self.target_opening, seconds)
 
     def servo(self, target: Array, lookahead_s: float) -> None:
         """Follow a joint target that may be replaced at any time."""

@@ -60,7 +60,8 @@ class Gamepad:
     """An InputDevice on the first gamepad that is plugged in.
 
     Unplugged, it goes on returning its last reading at rest, which grows old: the arm stops and the expert stays in
-    charge, for a held dead-man control is not taken for released. Plugged in again, it goes on.
+    charge, for a held dead-man control is not taken for released. Plugged in again, it goes on once its sticks have
+    been at rest.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from hardware.clock import NS_PER_S
 from hardware.input_devices.gestures import Gestures, parts
 from hardware.interfaces import Teleop, Verb
 from hardware.poses import Array
@@ -25,6 +26,8 @@ Function = Verb | Literal["gripper"]
 Functions = Function | tuple[Function, ...]
 """What a control does; of several, the first one that would be followed now."""
 Style = Literal["toggle", "deadman"]
+REST_NS = NS_PER_S // 5
+"""How long a device that was lost has to be at rest before it moves the arm again."""
 
 # Twist (6,) in the operator's view: x forward, y left, z up, and turns about them by the right-hand rule.
 DIRECTIONS: dict[Direction, tuple[int, float]] = {
@@ -151,6 +154,8 @@ class Mapper:
         self.offered: tuple[Verb, ...] = ()
         self._gestures = Gestures(config.buttons)
         self._verbs: tuple[Verb, ...] = ()
+        self._lost = False
+        self._resting_ns: int | None = None
 
     def press(self, control: str, now_ns: int) -> None:
         """Take note that a button or key went down."""
@@ -161,15 +166,33 @@ class Mapper:
         self._do(self._gestures.up(control, now_ns))
 
     def forget(self) -> None:
-        """Let go of a gesture that has begun, as when the device is unplugged."""
+        """Let go of a gesture that has begun, as when the device is unplugged.
+
+        Motion is withheld until the controls were at rest for a moment: a stick that is still held over when the device
+        is back would else set the arm moving by itself.
+        """
         self._gestures.forget()
+        self._lost, self._resting_ns = True, None
 
     def reading(self, values: Mapping[str, float], capture_ns: int) -> Teleop:
         """Return the reading for the controls' present values in [-1, 1]; absent controls are at rest."""
         self._do(self._gestures.long(capture_ns))
         verbs, self._verbs = self._verbs, ()
         held = self.config.deadman not in self._gestures.consumed and values.get(self.config.deadman, 0.0) > 0.5
-        return Teleop(capture_ns, twist(self.config, values), self.gripper, verbs, held)
+        wanted = twist(self.config, values)
+        if self._lost:
+            self._watch_rest(bool(wanted.any()), capture_ns)
+            wanted = np.zeros(6)
+        return Teleop(capture_ns, wanted, self.gripper, verbs, held)
+
+    def _watch_rest(self, moves: bool, now_ns: int) -> None:
+        """Let motion through again once the controls have been at rest for long enough."""
+        if moves:
+            self._resting_ns = None
+        elif self._resting_ns is None:
+            self._resting_ns = now_ns
+        elif now_ns - self._resting_ns >= REST_NS:
+            self._lost = False
 
     def _do(self, controls: list[str]) -> None:
         for control in controls:

@@ -29,7 +29,8 @@ class SpaceMouse:
     """An InputDevice on a link to a SpaceMouse.
 
     At rest a SpaceMouse is silent; so a deflection of which nothing more is heard for 0.2 s counts as none. With the
-    link lost, the last reading at rest is returned and grows old: the arm stops and the expert stays in charge.
+    link lost, the last reading at rest is returned and grows old: the arm stops and the expert stays in charge. Back
+    again, it goes on once the puck has been at rest.
     """
 
     def __init__(

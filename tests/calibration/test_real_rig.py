@@ -9,7 +9,9 @@ import pytest
 
 from calibration.board import Board
 from calibration.real_rig import SILENT_S, RealRig
-from calibration.rig import SLOW_M_S
+from calibration.rig import RELIEF_M, SLOW_M_S
+from calibration.teaching import feeling, straight_down
+from calibration.workspace import tool_at
 from hardware.arms.limits import ArmLimits
 from hardware.arms.ur_config import UrConfig
 from hardware.board import BoardConfig
@@ -76,6 +78,35 @@ def test_it_sees_drives_slowly_and_arrives_and_holds_when_nobody_is_heard_of(
     np.testing.assert_allclose(rig.arm().base_from_tcp.position, stopped, atol=1e-3)
     assert 0.0 < start[0] - stopped[0] < 0.2
     assert not rig.arrived
+
+
+def test_it_feels_for_the_table_and_lets_go_of_it(devices: DevicesConfig) -> None:
+    with closing(RealRig(devices, [], (), feeling(LIMITS), drives=True)) as rig:
+        start = rig.arm().base_from_tcp
+        rig.go(Pose(np.array([*start.position[:2], 0.05]), straight_down(start.rotation)))
+        arrive(rig)
+        time.sleep(0.5)
+        above_m = float(rig.arm().base_from_tcp.position[2])
+        rig.touch(0.005)
+        arrive(rig)
+        assert rig.touched is None
+        assert 0.003 < above_m - float(rig.arm().base_from_tcp.position[2]) < 0.015
+        rig.touch(0.08)
+        assert rig.touched is None
+        arrive(rig)
+        touched = rig.touched
+        assert touched is not None
+        tips = tool_at(touched, np.array(LIMITS.tool_points_m))
+        assert abs(tips[:, 2].min()) < 1e-3
+        time.sleep(0.5)
+        np.testing.assert_allclose(rig.arm().base_from_tcp.position, touched.position, atol=RELIEF_M + 1.5e-3)
+
+
+def arrive(rig: RealRig) -> None:
+    deadline_s = time.monotonic() + 200
+    while not rig.arrived:
+        rig.turn()
+        assert time.monotonic() < deadline_s
 
 
 def test_a_stop_of_the_robot_ends_it_with_its_sentence(devices: DevicesConfig) -> None:

@@ -133,6 +133,35 @@ def test_a_chunk_posted_with_its_observation_is_executed_and_read_back_at_its_ti
     assert snapshot.commanded_gripper == snapshot.gripper == 0.0
 
 
+def test_a_learner_whose_chunk_is_none_is_held_until_the_operators_word() -> None:
+    bench = Bench()
+    bench.post(ResetDone(), Verb.RESUME, bench.chunk((0.005, 0.0, 0.0)))
+    bench.run(0.3)
+    bad = bench.chunk((0.005, 0.0, 0.0))
+    bad.actions[3, 4] = np.nan
+    held = bench.post(bad)
+    assert (held.phase, held.authority) == (Phase.HOLD, Authority.HOLD)
+    assert any(
+        isinstance(event, Notice) and event.sentence.startswith("The learner's waypoints hold numbers that are not")
+        for event in held.events
+    )
+    rest = bench.run(0.5).commanded.position
+    bench.post(bench.chunk((0.005, 0.0, 0.0)))
+    assert np.array_equal(bench.run(1.0).commanded.position, rest), "a good chunk does not set it going again"
+    assert bench.post(Verb.RESUME).phase is Phase.LEARNER
+
+
+def test_a_learner_whose_waypoints_run_out_is_held_until_the_operators_word() -> None:
+    bench = Bench()
+    bench.post(ResetDone(), Verb.RESUME, bench.chunk((0.005, 0.0, 0.0), 4))
+    assert bench.run(0.5).phase is Phase.LEARNER
+    held = bench.run(0.3)
+    assert held.phase is Phase.HOLD
+    assert Notice(f"{Limit.STARVED.value} Resume, or take over.") in held.events
+    bench.post(bench.chunk((0.005, 0.0, 0.0)))
+    assert np.array_equal(bench.run(1.0).commanded.position, held.commanded.position)
+
+
 def test_a_takeover_counts_from_the_policy_step_at_which_it_was_posted() -> None:
     bench = Bench()
     bench.post(Verb.RESUME, bench.chunk((0.01, 0.0, 0.0)))

@@ -22,6 +22,12 @@ from drift_robot.errors import UserError
 from drift_robot.lockstep import episode_layout
 from drift_robot.run_folder import RunFolder
 
+SENTENCES = (
+    "Pair 1 of 4 begins: put up a start that you can rebuild.",
+    "Pair 1 of 4 once more: rebuild the same start.",
+)
+"""All that the operator is told: which start to put up, and not who acts."""
+
 
 def a_comparison(folder: Path, pairs: int = 4, order: int = 7) -> Comparison:
     contenders = (Contender("version 0", folder / "a", "a" * 64), Contender("version 1", folder / "b", "b" * 64))
@@ -93,6 +99,7 @@ def test_an_episode_that_was_dropped_is_done_again_on_the_start_of_its_pair(tmp_
     plan, turns = comparison.turns(), Turns(comparison)
     for k in (0, 1):
         assert (turns.put_up(), turns.begin()) == (plan[k], plan[k])
+        assert turns.wanted() == (SENTENCES[k], None if k == 0 else 0)
         assert turns.scene_seed == comparison.scene_seed(0)
         record(comparison, plan[k].pair, plan[k].side)
         turns.look()
@@ -106,10 +113,18 @@ def test_an_episode_that_was_dropped_is_done_again_on_the_start_of_its_pair(tmp_
     assert turns.scene_seed == comparison.scene_seed(0)
 
 
-def test_the_operator_is_told_what_to_put_up_and_not_who_acts(tmp_path: Path) -> None:
-    first, second, *_ = a_comparison(tmp_path).turns()
-    assert first.sentence(4) == "Pair 1 of 4 begins: put up a start that you can rebuild."
-    assert second.sentence(4) == "Pair 1 of 4 once more: rebuild the same start."
+def test_when_the_last_episode_of_all_is_dropped_its_start_is_wanted_again(tmp_path: Path) -> None:
+    comparison = a_comparison(tmp_path, pairs=1)
+    turns = Turns(comparison)
+    for turn in comparison.turns():
+        turns.put_up()
+        record(comparison, turn.pair, turn.side)
+        turns.look()
+    assert turns.wanted() is None
+    Session.open(comparison.folder).drop_last()
+    turns.look()
+    assert turns.wanted() == ("Pair 1 of 1 once more: rebuild the same start.", 0)
+    assert turns.begin() == comparison.turns()[-1]
 
 
 def test_the_report_counts_pairs_takeovers_and_durations(tmp_path: Path) -> None:

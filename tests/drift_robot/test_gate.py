@@ -15,6 +15,7 @@ from drift_robot.gate import (
     DeviceSilent,
     DropLast,
     Effect,
+    EndWanted,
     EpisodeBegun,
     EpisodeEnded,
     Event,
@@ -25,6 +26,7 @@ from drift_robot.gate import (
     HelpWanted,
     Notice,
     Phase,
+    PlanDone,
     Recovered,
     Refused,
     ResetBegun,
@@ -194,6 +196,16 @@ def test_the_last_episode_can_be_dropped_while_the_arm_goes_back_to_its_start() 
     state, effects = run(Verb.RESUME, Verb.FAIL, Saved(), Verb.DROP_LAST)
     assert effects[-1] == DropLast()
     assert state.phase is Phase.RESETTING
+
+
+def test_after_the_last_planned_episode_resume_ends_the_session_unless_that_episode_is_dropped() -> None:
+    over = (Verb.RESUME, Verb.FAIL, Saved(), PlanDone(True), ResetDone())
+    state, effects = run(*over, Verb.RESUME)
+    assert effects[-1] == EndWanted()
+    assert state.phase is Phase.IDLE
+    state, effects = run(*over, Verb.DROP_LAST, Verb.RESUME)
+    assert EndWanted() not in effects
+    assert state.phase is Phase.LEARNER
 
 
 def test_an_episode_that_was_not_kept_is_not_dropped_in_place_of_an_earlier_one() -> None:
@@ -366,7 +378,7 @@ class AnySequence(RuleBasedStateMachine):
     @rule(
         event=st.sampled_from(
             [
-                *(ResetDone(), HelpWanted("Help.")),
+                *(ResetDone(), HelpWanted("Help."), PlanDone(True), PlanDone(False)),
                 *(Fault("Arm."), Fault("Camera.", "camera"), FaultCleared(), FaultCleared("camera")),
             ]
         )

@@ -73,6 +73,18 @@ def test_it_shows_the_last_episodes_first_pictures_and_steps_through_earlier_one
     assert (settled(overlay, lambda shown: shown.title == "episode 2").images["front"] == 30).all()
 
 
+def test_a_start_that_is_to_be_rebuilt_is_laid_over_at_once_until_another_is_wanted(session: Session) -> None:
+    for value in (10, 20, 30):
+        record(session, value)
+    overlay = Overlay(session.folder, None)
+    overlay.rebuild(1)
+    shown = settled(overlay, lambda shown: shown.title == "episode 1")
+    assert shown.mode is Mode.BLEND
+    assert (shown.images["front"] == 20).all()
+    overlay.rebuild(None)
+    assert overlay.shown().mode is Mode.OFF
+
+
 def test_an_episode_of_another_session_is_taken_first_and_named_with_its_session(
     session: Session, tmp_path: Path
 ) -> None:

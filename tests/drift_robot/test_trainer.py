@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +92,24 @@ def test_killed_at_any_moment_it_goes_on_and_never_publishes_a_broken_version(
     assert len(versions.published()) >= 2
     for version in versions.published():
         assert load_policy(versions.path(version))[1].version == version
+
+
+def test_one_that_runs_out_of_memory_says_so_and_the_next_goes_on(eager: Config, run: RunFolder) -> None:
+    greedy = TrainerProcess(replace(eager, adapt=replace(eager.adapt, batch_size=100_000_000)), run)
+    wait_for(lambda: (word := greedy.word()) is not None and word.state == "waiting")
+    assert greedy.pid is not None
+    pages = int(Path(f"/proc/{greedy.pid}/statm").read_text().split()[0])
+    enough = pages * resource.getpagesize() + 2**28
+    resource.prlimit(greedy.pid, resource.RLIMIT_AS, (enough, enough))
+    add_corrected_episode(run, TINY, 0)
+    wait_for(lambda: not greedy.alive())
+    assert greedy.last_words() == "The trainer has run out of memory."
+    modest = TrainerProcess(eager, run)
+    try:
+        wait_for(lambda: learned(modest, 1))
+    finally:
+        modest.stop()
+    assert run.versions().published() == [0, 1]
 
 
 def test_what_a_kill_left_half_done_is_cleared_away(eager: Config, run: RunFolder) -> None:

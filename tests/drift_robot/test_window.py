@@ -163,8 +163,10 @@ def test_a_fault_stays_as_an_alarm_with_its_reason_and_says_what_goes_on(said: l
     painted(status(Phase.FAULT, alarms=("Force.",)))
     assert "Force." in words(said)
     assert "until its cause is gone" in words(said)
-    painted(status(Phase.FAULT, alarms=("Force.",), offered=(Verb.RESUME,)))
-    assert "Go on or reset when the cell is safe." in words(said)
+    painted(status(Phase.FAULT, alarms=("Force.",), offered=(Verb.RESUME, Verb.FAIL)))
+    assert "When the cell is safe, go on or end the episode." in words(said)
+    painted(status(Phase.FAULT, alarms=("Force.",), offered=(Verb.RESUME, Verb.RESET)))
+    assert "When the cell is safe, go on or reset." in words(said)
 
 
 @pytest.mark.parametrize("phase", [Phase.IDLE, Phase.HOLD, Phase.SAVING, Phase.FAULT])
@@ -306,6 +308,31 @@ def test_old_pictures_are_never_taken_for_live_ones(said: list[tuple[str, int]])
     assert "front + episode 3" in words(said)
 
 
+def test_a_blind_comparison_says_which_start_to_put_up_until_it_begins_and_never_who_acts(
+    said: list[tuple[str, int]],
+) -> None:
+    start = "Pair 12 of 40 begins: put up a start that you can rebuild."
+    blind = status(Phase.IDLE, mode="evaluate", blind=True, version=-1, start=start)
+    painted(blind)
+    assert start in words(said)
+    said.clear()
+    painted(replace(blind, phase=Phase.LEARNER))
+    assert start not in words(said)
+    assert "Hidden: blind comparison" in words(said)
+
+
+def test_once_all_is_done_it_says_when_the_session_ends_and_that_the_last_episode_can_be_dropped(
+    said: list[tuple[str, int]],
+) -> None:
+    done = {"plan_done": "All 4 episodes are done.", "ends_in_s": 17.2, "offered": (Verb.RESUME, Verb.DROP_LAST)}
+    painted(status(Phase.IDLE, **done))
+    for sentence in ("DONE", "All 4 episodes are done. The session ends in 17 s.", "end session", "drop last"):
+        assert sentence in words(said)
+    said.clear()
+    painted(status(Phase.RESETTING, **done))
+    assert "RESETTING" in words(said)
+
+
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("device", READY_MAPS)
 def test_no_text_is_too_small_for_two_metres_and_none_leaves_the_window(
@@ -358,6 +385,9 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), m
         limit=WORDS,
         heard_ns=st.integers(0, NOW_NS),
         moving=st.booleans(),
+        start=WORDS,
+        plan_done=WORDS,
+        ends_in_s=st.none() | st.floats(0, 60),
         offered=st.lists(st.sampled_from(Verb), unique=True).map(tuple),
     ),
     st.integers(0, 7),

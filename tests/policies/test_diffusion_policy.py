@@ -7,7 +7,8 @@ import torch
 
 from policies.errors import PolicyError
 from policies.frames import rotation_from_six
-from policies.policy import DiffusionPolicy, PolicyConfig
+from policies.policy import DiffusionPolicy, Observation, PolicyConfig
+from policies.shares import Share
 from policies.unet import ConditionalUnet1d
 
 DDPM = {"object_dim": 0, "sampler": "ddpm", "prediction": "sample"}
@@ -66,6 +67,24 @@ def test_the_loss_of_a_relative_policy_does_not_depend_on_where_in_the_cell_the_
     mask = torch.ones(4, 16)
     here = state.policy.loss(observation, actions, mask, seeded())
     torch.testing.assert_close(state.policy.loss(moved, moved_actions, mask, seeded()), here, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, CAMERAS], ids=["low-dimensional", "cameras"])
+def test_the_losses_of_a_batchs_shares_are_those_of_the_whole(changes: dict[str, object]) -> None:
+    state, observation, actions = samples.some_training(batch=4, **changes)
+    mask, halves = torch.ones(4, 16), (Share(0, 2), Share(1, 2))
+    whole = state.policy.loss(observation, actions, mask, seeded())
+    parts = [
+        state.policy.loss(_share_of(observation, half), half.of(actions), half.of(mask), seeded(), share=half)
+        for half in halves
+    ]
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def _share_of(observation: Observation, share: Share) -> Observation:
+    images = {name: share.of(image) for name, image in observation.images.items()}
+    parts = (share.of(observation.tcp), share.of(observation.commanded))
+    return Observation(*parts, share.of(observation.gripper), share.of(observation.objects), images)
 
 
 def test_masked_steps_do_not_teach() -> None:

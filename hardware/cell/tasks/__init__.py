@@ -8,11 +8,14 @@ from hardware.cell.tasks.lift import Lift
 from hardware.cell.tasks.microwave import Microwave
 from hardware.cell.tasks.pick_and_place import PickAndPlace
 from hardware.cell.tasks.stacking import Stacking
+from hardware.cell.tasks.table import TableScene
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (Lift(), PickAndPlace(), Stacking(), Microwave(), DrawerAssembling(), DrawerInteraction())
 }
 """The jobs, by name."""
-SCENES: dict[str, Task] = TASKS | {scene.name: scene for scene in (BoardScene(held=False), BoardScene(held=True))}
+SCENES: dict[str, Task] = TASKS | {
+    scene.name: scene for scene in (BoardScene(held=False), BoardScene(held=True), TableScene())
+}
 """The jobs, and the scenes for calibrating."""

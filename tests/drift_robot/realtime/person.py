@@ -247,6 +247,7 @@ def demonstrate(person: Person) -> None:
     person.press(Verb.RESUME, Phase.EXPERT)
     person.drive()
     person.press(Verb.SUCCEED, Phase.SAVING, Phase.RESETTING)
+    person.press(Verb.RESUME)
 
 
 def whole_job(run: Path, person: Person) -> None:
@@ -295,3 +296,9 @@ def whole_job(run: Path, person: Person) -> None:
     person.press(Verb.RESUME, Phase.LEARNER)
     time.sleep(0.7)
     person.press(Verb.FAIL, Phase.SAVING, Phase.RESETTING)
+    # All that was planned is done; the last one is thrown away and done again. Then she ends the session.
+    person.press(Verb.DROP_LAST)
+    person.press(Verb.RESUME, Phase.LEARNER)
+    time.sleep(0.7)
+    person.press(Verb.FAIL, Phase.SAVING, Phase.RESETTING)
+    person.press(Verb.RESUME)

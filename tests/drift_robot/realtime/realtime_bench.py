@@ -58,9 +58,9 @@ def running(body: Callable[[object, Life], None], setup: object, name: str, line
         assert not thread.is_alive()
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
+def eventually(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
     """Wait until a condition holds."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
             return False

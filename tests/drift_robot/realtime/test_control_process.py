@@ -4,11 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from realtime_bench import eventually, life_of, running
 
+from calibration.latencies import Latencies
 from data.schema import Owner
 from drift_robot.alarm import RAISED, AlarmConfig
 from drift_robot.arm_loop import ArmSnapshot
@@ -148,3 +151,36 @@ def test_what_the_arm_measured_is_found_at_the_time_of_the_pictures(lines: Lines
         assert reading.state.capture_ns == time_ns
         assert abs(reading.state.base_from_tcp.position[0] - SPEED_M_S * time_ns / NS_PER_S) < 1e-9
         assert abs(reading.opening - (1.0 - time_ns / NS_PER_S / 1000)) < 1e-9
+
+
+@pytest.mark.parametrize(("known", "within_m"), [(True, 1e-9), (False, None)])
+def test_known_latencies_put_pictures_and_poses_of_the_same_moment_together(
+    known: bool, within_m: float | None, lines: Lines, tmp_path: Path
+) -> None:
+    """A camera stamps 70 ms late and the arm 12 ms: without knowing, 58 ms of motion are between them."""
+    camera_late_ns, arm_late_ns, period_ns = 70_000_000, 12_000_000, 2_000_000
+    latencies = Latencies({"front": camera_late_ns / NS_PER_S}, arm_late_ns / NS_PER_S) if known else Latencies()
+    arm, camera = RingWriter(lines.arm), RingWriter(lines.cameras["front"])
+    devices = Devices(replace(setup(tmp_path), latencies=latencies), life_of("control", lines))
+    for k in range(200):
+        true = snapshot(k * period_ns)
+        late = replace(true, state=replace(true.state, capture_ns=k * period_ns + arm_late_ns))
+        arm.write(records.arm_fields(late, 0, (), Cadence(500.0, 500.0)))
+    seen_ns = 301_000_000
+    camera.write({"capture_ns": seen_ns + camera_late_ns, "image": np.zeros((24, 32, 3), np.uint8)})
+    frame = devices.frames()["front"]
+    reading = devices.measured(devices.snapshot(), frame.capture_ns)
+    off_m = abs(float(reading.state.base_from_tcp.position[0]) - SPEED_M_S * seen_ns / NS_PER_S)
+    if within_m is None:
+        assert off_m == pytest.approx(SPEED_M_S * (camera_late_ns - arm_late_ns) / NS_PER_S)
+    else:
+        assert off_m < within_m
+        assert frame.capture_ns == reading.state.capture_ns == seen_ns
+
+
+def test_a_picture_counts_as_old_as_what_it_shows(lines: Lines, tmp_path: Path) -> None:
+    camera = RingWriter(lines.cameras["front"])
+    devices = Devices(replace(setup(tmp_path), latencies=Latencies({"front": 0.05})), life_of("control", lines))
+    camera.write({"capture_ns": NS_PER_S, "image": np.zeros((24, 32, 3), np.uint8)})
+    assert devices.blind(NS_PER_S - 60_000_000) == []
+    assert devices.blind(NS_PER_S - 40_000_000) == ["front"]

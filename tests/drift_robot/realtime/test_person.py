@@ -59,7 +59,8 @@ def test_a_person_presses_through_the_whole_job(
     config = replace(config, gate=replace(config.gate, style=style, min_correction_s=0.9))
     heard: list[str] = []
     figures = run_session(config, run, "adapt", device, device == "keyboard", heard.append)
-    assert figures.complete
+    assert figures.complete, heard
+    assert heard[-1] == "All 3 episodes are done.", "she has ended the session"
     session = Session.open(run.session)
     corrected, with_new, rolled_back = (Episode.open(path) for path in session.episodes())
 
@@ -76,7 +77,7 @@ def test_a_person_presses_through_the_whole_job(
     assert corrected.column("owner")[marked] == EXPERT
 
     binned = [Episode.open(path) for path in session.binned_episodes()]
-    assert [episode.outcome for episode in binned] == [Outcome.DISCARDED, Outcome.FAILURE]
+    assert [episode.outcome for episode in binned] == [Outcome.DISCARDED, Outcome.FAILURE, Outcome.FAILURE]
     assert all(finding.good for finding in verify(run.session))
 
     assert run.versions().published() == [0, 1]

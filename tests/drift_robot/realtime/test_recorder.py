@@ -1,19 +1,27 @@
+import errno
+import os
+import resource
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from realtime_bench import LAYOUT, a_step, life_of, of_kind
+from realtime_bench import LAYOUT, a_step, eventually, life_of, of_kind
 
 from data.episode import Episode
 from data.schema import Outcome, Owner
 from data.session import Session
 from data.verify import State, verify
+from drift_robot.gate import Fault, FaultCleared
 from drift_robot.realtime import records
+from drift_robot.realtime.child import Child
 from drift_robot.realtime.lines import Lines
-from drift_robot.realtime.messages import EpisodeSaved, Listener, Said
-from drift_robot.realtime.recorder_process import Recorder, RecorderSetup
+from drift_robot.realtime.messages import EpisodeSaved, Listener, Message, Pressed, Ready, Said, Speaker
+from drift_robot.realtime.recorder_process import DISK, Recorder, RecorderSetup, run_recorder
+from hardware.interfaces import Verb
 from hardware.rings import RingWriter
 
 ALL_KEPT, FAILURES_BINNED = True, False
@@ -154,8 +162,11 @@ def test_lost_steps_are_noticed_and_their_episode_is_not_used(bench: Bench) -> N
     bench.end(Outcome.SUCCESS)
     recorder.drain()
     heard = bench.answers.hear()
-    assert any("steps are lost" in said.sentence for said in of_kind(heard, Said))  # type: ignore[attr-defined]
+    (held,) = of_kind(heard, Fault)
+    assert "The disk is too slow: 37 steps are lost." in held.reason  # type: ignore[attr-defined]
+    assert Pressed(Verb.DISCARD) in heard, "nobody goes on with an episode that is not recorded"
     assert of_kind(heard, EpisodeSaved) == [EpisodeSaved(None, Outcome.SUCCESS, 0)]
+    assert "good steps: 5" in verify(bench.session.folder)[0].text
 
 
 @pytest.mark.parametrize("episodes", [0, 1])
@@ -168,3 +179,85 @@ def test_dropping_the_last_episode_moves_it_to_the_bin_if_there_is_one(bench: Be
     recorder.drain()
     assert len(bench.session.binned_episodes()) == episodes
     assert bench.session.episodes() == []
+
+
+def limit_files(pid: int, size: int) -> None:
+    """Let a process write no file beyond a size: with 0 the disk is full for it."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+@pytest.mark.slow
+def test_a_full_disk_holds_the_arm_keeps_the_episode_so_far_and_is_noticed_when_it_takes_data_again(
+    bench: Bench,
+) -> None:
+    setup = RecorderSetup(bench.session.folder, LAYOUT, ALL_KEPT)
+    process = Child("recorder", run_recorder, lambda: setup, bench.lines)
+    heard: list[Message] = []
+
+    def said(*wanted: Message) -> bool:
+        heard.extend(bench.answers.hear())
+        return all(message in heard for message in wanted)
+
+    def committed() -> int:
+        partial = bench.session.partial_episodes()
+        return Episode.open(partial[0]).steps if partial else 0
+
+    try:
+        assert eventually(lambda: said(Ready()))
+        bench.begin(12)
+        assert eventually(lambda: committed() == 12)
+        limit_files(process.pid, 0)
+        bench.control.write({"order": records.STEP, **a_step(12).row()})
+        assert eventually(lambda: said(Pressed(Verb.DISCARD)))
+        (full,) = {fault.reason for fault in of_kind(heard, Fault)}  # type: ignore[attr-defined]
+        assert "(File too large); 12 of 13 steps are safe. The episode is interrupted, and the arm holds" in full
+        bench.control.write({"order": records.STEP, **a_step(13).row()})
+        bench.end(Outcome.DISCARDED)
+        assert eventually(lambda: said() or bool(of_kind(heard, EpisodeSaved)))
+        heard.clear()
+        assert eventually(lambda: said(Fault(full, DISK))), "it is said again: the arm process may be a new one"
+        assert FaultCleared(DISK) not in heard
+        limit_files(process.pid, resource.RLIM_INFINITY)
+        assert eventually(lambda: said(FaultCleared(DISK)))
+        bench.begin(3)
+        bench.end(Outcome.SUCCESS)
+        assert eventually(lambda: said() or bool(of_kind(heard, EpisodeSaved)))
+    finally:
+        Speaker(bench.lines.stop).say(Said("enough"))
+        process.join(10.0)
+    partial, whole = verify(bench.session.folder)
+    assert (partial.state, whole.state) == (State.PARTIAL, State.WHOLE)
+    assert "good steps: 12" in partial.text
+
+
+def test_a_disk_that_is_full_at_the_end_of_an_episode_or_at_its_begin_holds_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = bench.recorder()
+    bench.begin(5)
+    recorder.drain()
+    monkeypatch.setattr("pathlib.Path.write_bytes", no_space)
+    bench.end(Outcome.SUCCESS)
+    recorder.drain()
+    heard = bench.answers.hear()
+    assert [type(message) for message in heard] == [Fault, EpisodeSaved], "the fault first: the arm goes nowhere"
+    assert of_kind(heard, EpisodeSaved)[0].index is None  # type: ignore[attr-defined]
+    bench.begin(5)
+    recorder.drain()
+    heard = bench.answers.hear()
+    assert "cannot be created: No space left on device" in of_kind(heard, Fault)[0].reason  # type: ignore[attr-defined]
+    assert Pressed(Verb.DISCARD) in heard
+
+
+def no_space(path: Path, content: bytes) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_loses_no_committed_step() -> None:
+    root = Path(__file__).parents[3]
+    command = [sys.executable, str(root / "benchmarks" / "kill_recorder.py"), "--kills", "8"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 partial" in done.stdout or "left over" in done.stdout

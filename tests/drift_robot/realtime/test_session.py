@@ -113,7 +113,7 @@ def test_evaluating_records_rollouts_beside_a_window(run: RunFolder, monkeypatch
     figures = run_session(configuration(1), run, "evaluate", "scripted", True, lambda _: None)
     assert figures.complete
     assert len(figures.episodes) == 1
-    assert all(finding.good for finding in verify(run.evaluation))
+    assert all(finding.good for finding in verify(run.evaluation(0)))
 
 
 def test_versions_are_compared_on_the_same_start_and_nothing_tells_which_one_acts(

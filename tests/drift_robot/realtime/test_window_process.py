@@ -103,6 +103,18 @@ def test_its_own_keys_mute_it_and_choose_an_overlay_only_between_episodes(bench:
     assert bench.window.view().sound
 
 
+def test_a_start_that_is_to_be_rebuilt_is_laid_over_without_being_asked(bench: Bench) -> None:
+    bench.tell(Phase.RESETTING, start_again=3)
+    assert bench.window.view().overlay.mode is Mode.BLEND
+    bench.press("f2", "f2")
+    bench.tell(Phase.IDLE, start_again=3)
+    assert bench.window.view().overlay.mode is Mode.OFF, "what she has chosen since stays"
+    bench.tell(Phase.RESETTING, start_again=5)
+    assert bench.window.view().overlay.mode is Mode.BLEND
+    bench.tell(Phase.RESETTING)
+    assert bench.window.view().overlay.mode is Mode.OFF
+
+
 def test_keys_go_on_to_a_keyboard_device_in_order_and_at_every_picture(bench: Bench) -> None:
     bench.press("t", "f6")
     bench.press()

@@ -16,7 +16,7 @@ from drift_robot.arm_loop import ArmLoop, ArmSnapshot
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 from drift_robot.review.playback import Motion, Played, Player, cut_by_limits, motion_of, play_in_cell
-from drift_robot.review.replay import Replay, default_folder, replay, save
+from drift_robot.review.replay import Replay, default_folder, replay, save, verdict
 from drift_robot.run_folder import RunFolder
 from hardware.arms.controller import ArmController, Start
 from hardware.arms.limits import ArmLimits, Limit
@@ -64,6 +64,15 @@ def test_half_the_speed_takes_twice_the_time_along_the_same_path(demonstration: 
     assert 1.6 < half.played.periods / whole.played.periods < 2.0
     assert half.shifted.shift_s < 0.0, "the arm lags as long as ever, which is half as much of the recording"
     assert half.shifted.figures()["rms_mm"] < GOAL_MM / 2
+
+
+def test_the_goal_is_judged_along_the_path_and_at_the_same_time(demonstration: Path) -> None:
+    slow = again(demonstration, 0.25)
+    words = verdict(slow.same_time, slow.shifted)
+    assert words.startswith("Goal 2 mm RMS: kept along the path (0.")
+    assert f"at the same time ({slow.same_time.figures()['rms_mm']:.2f} mm)" in words
+    assert f"{abs(round(1e3 * slow.shifted.shift_s))} ms of lag" in words
+    assert "lag" not in verdict(slow.shifted, replace(slow.shifted, shift_s=0.0))
 
 
 def test_the_same_replay_gives_the_same_figures(demonstration: Path) -> None:

@@ -92,6 +92,7 @@ def test_ctrl_c_stops_the_arm_on_its_way_and_it_holds(rig: Rig) -> None:
     process.send_signal(signal.SIGINT)
     code, output, errors = ended(process)
     assert code == 130, errors
+    assert "goes on" not in errors, "another replay begins anew"
     shown = json.loads(output)
     assert shown["stopped"] == "Stopped: the arm holds."
     assert 0 < shown["steps_played"] < shown["steps"]

@@ -1,7 +1,7 @@
 """The controller on an ideal arm, which is where it was commanded to be one servo period ago."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from hardware.arms import rotations
 from hardware.arms.controller import ArmController, Authority, Chunk, Command
-from hardware.arms.limits import ArmLimits, Limit
+from hardware.arms.limits import ArmLimits, Limit, TaughtWorkspace
 from hardware.interfaces import ArmState, Safety, Teleop
 from hardware.poses import Array, Pose, action_vector
 
@@ -405,6 +405,77 @@ def test_hold_brings_the_arm_to_rest_and_keeps_it_there() -> None:
     assert commands[-1].limited == frozenset()
 
 
+TAUGHT = TaughtWorkspace(
+    table_normal=(0.06, -0.08, 0.99498743710662),
+    table_offset_m=0.15,
+    box_min_m=(0.3, -0.2, 0.0),
+    box_max_m=(0.7, 0.3, 0.45),
+    margin_m=0.002,
+)
+SLOPE = (-TAUGHT.table_normal[0] / TAUGHT.table_normal[2], -TAUGHT.table_normal[1] / TAUGHT.table_normal[2])
+
+
+def assert_within(taught: TaughtWorkspace, pose: Pose) -> None:
+    """Check that TCP and tool points keep the margin from the taught table and walls."""
+    tool = pose.position + np.array([(0.0, 0.0, 0.0), *ArmLimits().tool_points_m]) @ pose.rotation.T
+    assert (tool @ np.array(taught.table_normal)).min() >= taught.table_offset_m + taught.margin_m - 1e-6
+    assert (tool >= np.array(taught.box_min_m) + taught.margin_m - 1e-6).all()
+    assert (tool <= np.array(taught.box_max_m) - taught.margin_m + 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("direction", "limit"),
+    [
+        ((1.0, 0.0, 0.0), Limit.WORKSPACE),
+        ((0.0, -1.0, 0.0), Limit.WORKSPACE),
+        ((0.0, 1.0, 0.0), Limit.WORKSPACE),
+        ((0.0, 0.0, 1.0), Limit.WORKSPACE),
+        ((0.0, 0.0, -1.0), Limit.TABLE),
+    ],
+)
+def test_the_expert_comes_to_rest_at_every_taught_wall_and_at_the_tilted_table(
+    direction: tuple[float, float, float], limit: Limit
+) -> None:
+    bench = Bench(ArmController(replace(ArmLimits(), taught=TAUGHT), PERIOD_S))
+    bench.controller.take_over(0)
+    commands = bench.drive((*(0.25 * d for d in direction), 0.0, 0.0, 0.0), 4.0)
+    for command in commands:
+        assert_within(TAUGHT, command.base_from_tcp)
+    assert limit in commands[-1].limited
+    assert speed(commands)[-1] < 1e-3
+    step = Pose(commands[-1].base_from_tcp.position + 0.005 * np.array(direction), DOWN)
+    with pytest.raises(AssertionError):
+        assert_within(TAUGHT, step)
+    positions = np.stack([command.base_from_tcp.position for command in commands])
+    most = bench.controller.limits.max_acceleration_m_s2
+    assert np.abs(np.diff(positions, n=2, axis=0)).max() / PERIOD_S**2 < most + 0.1
+
+
+def test_the_expert_slides_along_a_tilted_table_up_and_down_without_a_jerk() -> None:
+    bench = Bench(ArmController(replace(ArmLimits(), taught=TAUGHT), PERIOD_S))
+    bench.controller.take_over(0)
+    bench.drive((0.0, 0.0, -0.2, 0.0, 0.0, 0.0), 3.0)
+    for y in (0.1, -0.1):
+        commands = bench.drive((0.0, y, -0.1, 0.0, 0.0, 0.0), 1.0)
+        tool = np.array([command.base_from_tcp.position for command in commands])
+        assert abs(tool[-1, 1] - tool[0, 1]) > 0.08
+        rises = np.sign(y) * (tool[-1, 2] - tool[0, 2])
+        assert rises == pytest.approx(SLOPE[1] * abs(tool[-1, 1] - tool[0, 1]), abs=2e-3)
+        for command in commands:
+            assert_within(TAUGHT, command.base_from_tcp)
+        assert np.abs(np.diff(tool, n=2, axis=0)).max() / PERIOD_S**2 < 4.1
+
+
+def test_a_learner_is_kept_above_a_tilted_table_and_within_taught_walls() -> None:
+    bench = Bench(ArmController(replace(ArmLimits(), taught=TAUGHT), PERIOD_S))
+    bench.learn()
+    bench.send(line(START.position, (0.0, 0.02, -0.02), 20))
+    commands = bench.ticks(2.5)
+    for command in commands:
+        assert_within(TAUGHT, command.base_from_tcp)
+    assert {Limit.TABLE, Limit.WORKSPACE} <= commands[-1].limited
+
+
 events = st.lists(
     st.one_of(
         st.sampled_from(["take_over", "hand_back", "hold"]),
@@ -415,12 +486,15 @@ events = st.lists(
 )
 
 
+@pytest.mark.parametrize("limits", [ArmLimits(), replace(ArmLimits(), taught=TAUGHT)], ids=["configured", "taught"])
 @settings(max_examples=40, deadline=None)
-@given(events)
-def test_whatever_happens_every_command_obeys_speed_box_table_and_leash(events: list[str | Array]) -> None:
-    bench = Bench()
-    limits = bench.controller.limits
+@given(events=events)
+def test_whatever_happens_every_command_obeys_speed_box_table_and_leash(
+    limits: ArmLimits, events: list[str | Array]
+) -> None:
+    bench = Bench(ArmController(limits, PERIOD_S))
     before = START
+    climbing = 1.0 if limits.taught is None else np.hypot(1.0, np.hypot(*SLOPE))  # the floor lifts it meanwhile
     for event in events:
         if isinstance(event, str):
             getattr(bench.controller, event)(bench.now_ns)
@@ -430,13 +504,15 @@ def test_whatever_happens_every_command_obeys_speed_box_table_and_leash(events: 
             bench.send(START.position + event)
         for command in bench.ticks(0.1):
             pose = command.base_from_tcp
-            assert np.linalg.norm(pose.position - before.position) <= limits.max_speed_m_s * PERIOD_S + 1e-6
+            assert np.linalg.norm(pose.position - before.position) <= climbing * limits.max_speed_m_s * PERIOD_S + 1e-6
             turned = np.linalg.norm(rotations.log(pose.rotation @ before.rotation.T))
             assert turned <= limits.max_rotation_speed_rad_s * PERIOD_S + 1e-6
             assert (pose.position >= np.array(limits.workspace_min_m) - 1e-9).all()
             assert (pose.position <= np.array(limits.workspace_max_m) + 1e-9).all()
             for point in limits.tool_points_m:
                 assert (pose.position + pose.rotation @ np.array(point))[2] >= limits.table_height_m - 1e-6
+            if limits.taught is not None:
+                assert_within(limits.taught, pose)
             np.testing.assert_allclose(pose.rotation @ pose.rotation.T, np.eye(3), atol=1e-9)
             before = pose
 

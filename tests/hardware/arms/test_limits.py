@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis.extra import numpy as npst
 from pydantic import ValidationError
 
 from hardware.arms import rotations
-from hardware.arms.limits import ArmLimits, Limit, Workspace, approach_speed, leash
+from hardware.arms.limits import ArmLimits, Limit, TaughtWorkspace, Workspace, approach_speed, leash
 from hardware.poses import Array, Pose
 
 LIMITS = ArmLimits()
@@ -52,7 +54,7 @@ def test_a_batch_is_clipped_as_one_by_one() -> None:
 def test_a_command_that_starts_outside_is_never_let_further_out_nor_pulled_in(a: Array, b: Array, tilt: Array) -> None:
     start, pose = Pose(a, rotations.exp(tilt)), Pose(b, rotations.exp(tilt))
     position, _ = WORKSPACE.confine(pose, start)
-    low, high = WORKSPACE.bounds(start.rotation)
+    low, high = WORKSPACE.bounds(start)
 
     def outside(x: Array) -> Array:
         return np.maximum(low - x, 0.0) + np.maximum(x - high, 0.0)
@@ -93,6 +95,39 @@ def test_limits_that_make_no_sense_are_refused() -> None:
         ArmLimits(max_speed_m_s=0.0)
     with pytest.raises(ValidationError):
         ArmLimits(table_height_m=float("nan"))
+
+
+@given(
+    st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2)), st.floats(-0.05, 0.2), st.booleans(), points, points, tilts
+)
+def test_with_a_taught_workspace_a_command_is_never_let_further_out_nor_pulled_in(
+    lean: tuple[float, float], height: float, boxed: bool, a: Array, b: Array, tilt: Array
+) -> None:
+    normal = rotations.exp(np.array([*lean, 0.0]))[:, 2].tolist()
+    box = {"box_min_m": (0.2, -0.3, -0.1), "box_max_m": (0.7, 0.4, 0.5)} if boxed else {}
+    taught = TaughtWorkspace((normal[0], normal[1], normal[2]), height, margin_m=0.002, **box)
+    workspace = Workspace(replace(LIMITS, taught=taught))
+    start, rotation = Pose(a, rotations.exp(tilt)), rotations.exp(tilt)
+    position, _ = workspace.confine(Pose(b, rotation), start)
+
+    def outside(x: Array) -> Array:
+        low, high = workspace.bounds(Pose(x, rotation))
+        return np.maximum(low - x, 0.0) + np.maximum(x - high, 0.0)
+
+    assert (outside(position) <= outside(a) + 1e-9).all()
+    np.testing.assert_allclose(workspace.confine(start, start)[0], a, atol=1e-9)
+    clipped, limited = workspace.clip(b, rotation)
+    assert workspace.holds(Pose(clipped, rotation))
+    assert workspace.holds(Pose(b, rotation)) == (not limited)
+
+
+def test_a_taught_workspace_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValidationError, match="points up"):
+        TaughtWorkspace((0.0, 0.0, -1.0), 0.0)
+    with pytest.raises(ValidationError, match="unit vector"):
+        TaughtWorkspace((0.0, 0.0, 2.0), 0.0)
+    with pytest.raises(ValidationError, match="belong together"):
+        TaughtWorkspace((0.0, 0.0, 1.0), 0.0, box_min_m=(0.0, 0.0, 0.0))
 
 
 def test_every_limit_is_a_sentence() -> None:

@@ -106,7 +106,9 @@ def test_unplugged_it_rests_grows_old_keeps_the_dead_man_and_says_so(pad: Virtua
     assert "unplugged" in gamepad.problem
 
 
-def test_plugged_in_again_it_goes_on(pad: VirtualPad, plug: Callable[..., VirtualPad], clock: ManualClock) -> None:
+def test_plugged_in_again_it_goes_on_but_a_stick_that_is_still_held_moves_nothing(
+    pad: VirtualPad, plug: Callable[..., VirtualPad], clock: ManualClock
+) -> None:
     gamepad = Gamepad(clock)
     pad.unplug()
     gamepad.read()
@@ -115,7 +117,15 @@ def test_plugged_in_again_it_goes_on(pad: VirtualPad, plug: Callable[..., Virtua
     gamepad.read()
     second.tap("x")
     second.set("left_x", 1.0)
-    clock.advance_s(1.0)
+    for _ in range(10):
+        clock.advance_s(0.1)
+        assert not gamepad.read().twist.any()
+    second.set("left_x", 0.0)
+    gamepad.read()
+    clock.advance_s(0.3)
+    gamepad.read()
+    second.tap("x")
+    second.set("left_x", 1.0)
     reading = gamepad.read()
     assert gamepad.problem == ""
     assert reading.capture_ns == clock.now_ns()

@@ -131,6 +131,28 @@ def test_motion_from_before_a_loss_does_not_come_back(rig: Rig) -> None:
     assert not rig.read().twist.any()
 
 
+def test_a_puck_that_is_still_held_when_the_link_is_back_moves_nothing_before_it_was_at_rest(rig: Rig) -> None:
+    rig.daemon.move(x=350)
+    rig.read()
+    rig.daemon.unplug()
+    rig.read()
+    rig.daemon.plug(COMPACT)
+    deadline_s = time.monotonic() + 5.0
+    while rig.mouse.problem:
+        assert time.monotonic() < deadline_s
+        rig.read()
+    for deflection in (350, 340, 350, 340, 350):
+        rig.daemon.move(x=deflection)
+        rig.clock.advance_s(0.1)
+        assert not rig.read().twist.any()
+    rig.daemon.move(x=0)
+    for _ in range(4):
+        rig.clock.advance_s(0.1)
+        assert not rig.read().twist.any()
+    rig.daemon.move(x=350)
+    assert rig.read().twist.any()
+
+
 def test_the_left_button_toggles_the_gripper_and_the_right_one_takes_over(rig: Rig) -> None:
     rig.daemon.press(0)
     rig.daemon.release(0)
