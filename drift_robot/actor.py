@@ -13,7 +13,7 @@ from drift_robot.observation import batch_observations
 from policies.alarm import Alarm
 from policies.checkpoint import load_policy
 from policies.errors import PolicyError
-from policies.policy import DiffusionPolicy
+from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,42 @@ class _Window:
     commanded: Tensor
     rest: Tensor
     new: Tensor
+
+
+@dataclass(frozen=True)
+class Successor:
+    """A published version that is loaded and warm: it acts as soon as an actor is told to let it."""
+
+    policy: DiffusionPolicy
+    version: int
+    rank: int
+    alarm: Alarm | None
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> "Successor":
+        """Load a published version and let it act once on nothing.
+
+        Raises PolicyError if it is damaged, or is another version than its folder's name says.
+        """
+        policy, manifest = load_policy(folder, device)
+        if folder.name.isdecimal() and manifest.version != int(folder.name):
+            raise PolicyError(f"checkpoint {folder} holds version {manifest.version}: somebody has put it there.")
+        policy.requires_grad_(False)
+        policy.act(_blank(policy.config), torch.Generator().manual_seed(0))
+        return cls(policy, manifest.version, manifest.rank, manifest.alarm)
+
+
+def _blank(config: PolicyConfig) -> Observation:
+    """Return an observation of nothing, for one cell."""
+    pose = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    steps = config.obs_horizon
+    return Observation(
+        tcp=pose.expand(1, steps, -1),
+        commanded=pose[None],
+        gripper=torch.zeros(1, steps, 1),
+        objects=torch.zeros(1, steps, config.object_dim),
+        images={name: torch.zeros(1, steps, *size, 3, dtype=torch.uint8) for name, size in config.cameras.items()},
+    )
 
 
 class Actor:
@@ -48,19 +84,22 @@ class Actor:
         policy, manifest = load_policy(folder, device)
         return cls(policy, manifest.version, manifest.rank, seed, manifest.alarm)
 
-    def swap(self, folder: Path) -> None:
-        """Copy a published version's weights into the live module.
+    @property
+    def device(self) -> torch.device:
+        """Where the policy is."""
+        return self._policy.device
 
-        Raises PolicyError, leaving it as it was, if the version is damaged, is another one than its folder's name says,
-        or is not of this policy's architecture.
+    def swap(self, successor: Successor) -> None:
+        """Let another version act from here on; nothing is copied, so nobody waits.
+
+        Raises PolicyError, leaving all as it was, if it is not of this policy's architecture.
         """
-        policy, manifest = load_policy(folder)
-        if folder.name.isdecimal() and manifest.version != int(folder.name):
-            raise PolicyError(f"checkpoint {folder} holds version {manifest.version}: somebody has put it there.")
-        if manifest.config != self._policy.config:
-            raise PolicyError(f"checkpoint {folder} is a policy of another architecture than the one that acts.")
-        self._policy.load_state_dict(policy.state_dict())
-        self.version, self.rank, self.alarm = manifest.version, manifest.rank, manifest.alarm
+        if successor.policy.config != self._policy.config:
+            raise PolicyError(
+                f"version {successor.version} is a policy of another architecture than the one that acts."
+            )
+        self._policy = successor.policy
+        self.version, self.rank, self.alarm = successor.version, successor.rank, successor.alarm
         self._windows.clear()
 
     def reseed(self, seed: int) -> None:

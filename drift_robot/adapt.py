@@ -15,7 +15,7 @@ from data.episode import Episode
 from data.events import EventLog
 from data.schema import Outcome, Owner
 from data.session import finished_episodes
-from drift_robot.actor import Actor
+from drift_robot.actor import Actor, Successor
 from drift_robot.alarm import no_alarm
 from drift_robot.calibrate.enforcement import calibration_record
 from drift_robot.collect import Progress, noted, store_episode
@@ -146,7 +146,7 @@ def episode_figures(run: RunFolder) -> list[EpisodeFigures]:
 
 def _swap(actor: Actor, versions: Versions, version: int, events: EventLog) -> None:
     before, began_s = actor.version, time.perf_counter()
-    actor.swap(versions.path(version))
+    actor.swap(Successor.load(versions.path(version), actor.device))
     events.note("swap", version=version, before=before, seconds=time.perf_counter() - began_s)
 
 

@@ -55,12 +55,16 @@ class TrainingState:
         """Back-propagate a scalar loss, clip, step the optimiser, and take the new weights into the average."""
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        self.step()
+        self.average.update(self.policy)
+
+    def step(self) -> None:
+        """Clip the gradients and step the optimiser."""
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         nn.utils.clip_grad_norm_(parameters, self.optimizer_config.gradient_norm)
         self.optimizer.step()
         if self.phase.orthonormal:
             orthonormalise(self.policy.backbone, self.optimizer)
-        self.average.update(self.policy)
 
     def acting_weights(self) -> dict[str, Tensor]:
         """Return the plain state dict that acts: the averaged merged weights and the normalisers."""

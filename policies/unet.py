@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from policies.convolution import Conv1d, ConvTranspose1d
 from policies.errors import PolicyError
 
 KERNEL = 5
@@ -36,9 +37,7 @@ class ConvBlock(nn.Sequential):
     """Convolution, GroupNorm, Mish; the length is kept."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(
-            nn.Conv1d(inputs, outputs, KERNEL, padding=KERNEL // 2), nn.GroupNorm(GROUPS, outputs), nn.Mish()
-        )
+        super().__init__(Conv1d(inputs, outputs, KERNEL, padding=KERNEL // 2), nn.GroupNorm(GROUPS, outputs), nn.Mish())
 
 
 class ResidualBlock(nn.Module):
@@ -49,7 +48,7 @@ class ResidualBlock(nn.Module):
         self.first = ConvBlock(inputs, outputs)
         self.second = ConvBlock(outputs, outputs)
         self.film = nn.Linear(condition_dim, 2 * outputs)
-        self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.shortcut = Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return (B, outputs, L) for x (B, inputs, L) and an activated condition (B, C)."""
@@ -87,13 +86,13 @@ class ConditionalUnet1d(nn.Module):
         self.activation = nn.Mish()
         self.down = nn.ModuleList()
         for level, (inputs, outputs) in enumerate(zip([action_dim, *dims[:-1]], dims, strict=True)):
-            shrink = nn.Conv1d(outputs, outputs, 3, 2, 1) if level < len(dims) - 1 else nn.Identity()
+            shrink = Conv1d(outputs, outputs, 3, 2, 1) if level < len(dims) - 1 else nn.Identity()
             self.down.append(Level(inputs, outputs, film_dim, shrink))
         self.middle = nn.ModuleList(ResidualBlock(dims[-1], dims[-1], film_dim) for _ in range(2))
         self.up = nn.ModuleList()
         for inputs, outputs in zip(dims[:0:-1], dims[-2::-1], strict=True):
-            self.up.append(Level(2 * inputs, outputs, film_dim, nn.ConvTranspose1d(outputs, outputs, 4, 2, 1)))
-        self.final = nn.Sequential(ConvBlock(dims[0], dims[0]), nn.Conv1d(dims[0], action_dim, 1))
+            self.up.append(Level(2 * inputs, outputs, film_dim, ConvTranspose1d(outputs, outputs, 4, 2, 1)))
+        self.final = nn.Sequential(ConvBlock(dims[0], dims[0]), Conv1d(dims[0], action_dim, 1))
 
     def forward(self, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         """Return the predicted noise (B, H, A) for noisy (B, H, A), timestep (B,) and condition (B, C)."""

@@ -7,6 +7,7 @@ neither trainer, disk nor screen.
 import json
 import math
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from calibration.latencies import Latencies
 from data.schema import Outcome, Step
-from drift_robot.actor import Actor
+from drift_robot.actor import Actor, Successor
 from drift_robot.alarm import RAISED, no_alarm, slow_alarm
 from drift_robot.arm_loop import ArmMessage, ArmSnapshot
 from drift_robot.comparison import SIDES, Comparison, Turns
@@ -263,6 +264,8 @@ class Control:
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
+        self._loader = ThreadPoolExecutor(1)
+        self._coming: tuple[int, Future[Successor]] | None = None
         if setup.acts and contest is None:
             self._actor = self._first_actor(device)
             self._tell_of_alarm(self._actor)
@@ -329,6 +332,8 @@ class Control:
                     if message.dropped is not None:
                         self._tell_start(self._turns)
         self._watch_cameras(now_ns)
+        if self._coming is not None:
+            self._swap()
         if arm.phase is Phase.RESETTING:
             self._prepare(arm)
         else:
@@ -412,8 +417,8 @@ class Control:
             self._recording = False
             self._devices.order(records.BREAK_OFF)
         if self._scene_step == 0:
-            if self._done < self._setup.planned:
-                self._swap()
+            if self._done < self._setup.planned and not self._swap():
+                return
             self._scene += 1
             if self._turns is not None:
                 self._turns.put_up()
@@ -435,22 +440,34 @@ class Control:
             self._life.say(start)
         self._start_wanted = start
 
-    def _swap(self) -> None:
-        """Let the newest good version act, if it is another one."""
-        newest = self._versions.newest_good()
-        if self._actor is None or not self._setup.adapts or newest is None or newest == self._actor.version:
-            return
+    def _swap(self) -> bool:
+        """Let the newest good version act, if it is another one; return False while a thread still loads it."""
+        if self._actor is None or not self._setup.adapts:
+            return True
+        if self._coming is None:
+            newest = self._versions.newest_good()
+            if newest is None or newest == self._actor.version:
+                return True
+            path = self._versions.path(newest)
+            self._coming = newest, self._loader.submit(Successor.load, path, self._actor.device)
+        newest, loading = self._coming
+        if not loading.done():
+            return False
+        self._coming = None
+        if newest != self._versions.newest_good():
+            return self._swap()  # it was barred, or has a successor, since the thread began
         before, began_s = self._actor.version, time.perf_counter()
         try:
-            self._actor.swap(self._versions.path(newest))
+            self._actor.swap(loading.result())
         except PolicyError as error:
             self._bar(newest, error, before)
-            return
+            return True
         self._swaps += 1
         self._swapped_ns = self._clock.now_ns()
         self._life.say(Swapped(newest, before, time.perf_counter() - began_s))
         self._life.say(Said(f"Version {newest} acts from here on, in place of version {before}."))
         self._tell_of_alarm(self._actor)
+        return True
 
     def _tell_of_alarm(self, actor: Actor) -> None:
         if actor.alarm is None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_run import TINY
 
-from drift_robot.actor import Actor
+from drift_robot.actor import Actor, Successor
 from drift_robot.lockstep import EpisodeLog, LockstepCell, run_episodes
 from drift_robot.run_folder import RunFolder
 from policies.checkpoint import load_manifest, load_policy, save
@@ -80,8 +80,8 @@ def test_a_swap_takes_the_new_versions_threshold_and_forgets_what_waits_to_be_ju
         actor.serve([cell.control])
         cell.advance()
     assert actor.unjudged
-    actor.swap(tmp_path / "old")
+    actor.swap(Successor.load(tmp_path / "old", actor.device))
     assert not actor.unjudged
     assert actor.alarm is None
-    actor.swap(version)
+    actor.swap(Successor.load(version, actor.device))
     assert actor.alarm == load_manifest(version).alarm

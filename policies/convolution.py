@@ -1,0 +1,125 @@
+"""1-D convolutions as matrix products over unfolded windows, which on a CPU beat the convolution library when wide.
+
+A convolution with a weight (out, in, k) and a transposed one with a weight (in, out, k) mirror each other: seen as a
+matrix W (m, n), one is W times the windows of its input, the other W^T times its input, the windows laid over each
+other. The layers have torch's names, parameters and results; what is no wide convolution on a CPU goes to torch's own.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+
+PRODUCTS_FROM_ROWS = 256
+"""From this many rows of the matrix on, products beat the convolution library; measured, see docs/speed.md."""
+
+
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether products are the faster way for an input and a weight (m, c, k)."""
+    return x.device.type == "cpu" and weight.shape[0] >= PRODUCTS_FROM_ROWS
+
+
+def windows(signal: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """Return what a kernel sees of a signal (B, c, L) at each of its P = B * L' positions: (c * kernel, P)."""
+    padded = F.pad(signal, (padding, padding))
+    return padded.unfold(2, kernel, stride).permute(1, 3, 0, 2).reshape(signal.shape[1] * kernel, -1)
+
+
+def positions(signal: Tensor) -> Tensor:
+    """Return a signal (B, c, L) with a column for each position: (c, B * L)."""
+    return signal.transpose(0, 1).flatten(1)
+
+
+def gathered(signal: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return the convolution (B, m, L') of a signal (B, c, L) with a weight (m, c, k)."""
+    seen = weight.flatten(1) @ windows(signal, weight.shape[2], stride, padding)
+    return seen.view(weight.shape[0], signal.shape[0], -1).transpose(0, 1)
+
+
+def spread(signal: Tensor, weight: Tensor, stride: int, padding: int, length: int) -> Tensor:
+    """Return the transposed convolution (B, c, length) of a signal (B, m, L') with a weight (m, c, k)."""
+    batch, _, steps = signal.shape
+    _, channels, kernel = weight.shape
+    parts = (weight.flatten(1).T @ positions(signal)).view(channels, kernel, batch, steps)
+    laid = parts.new_zeros(channels, batch, length + 2 * padding)
+    for tap in range(kernel):
+        laid[:, :, tap : tap + stride * steps : stride] += parts[:, tap]
+    return laid[:, :, padding : padding + length].transpose(0, 1)
+
+
+class _Gather(torch.autograd.Function):
+    """`gathered`, with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.sizes = stride, padding
+        return gathered(x, weight, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride, padding = ctx.sizes
+        grad_x = spread(g, weight, stride, padding, x.shape[2]) if ctx.needs_input_grad[0] else None
+        grad_weight = _matrix(g, x, weight, stride, padding) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_weight, None, None
+
+
+class _Spread(torch.autograd.Function):
+    """`spread` to its natural length, with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.sizes = stride, padding
+        return spread(x, weight, stride, padding, stride * (x.shape[2] - 1) + weight.shape[2] - 2 * padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        stride, padding = ctx.sizes
+        grad_x = gathered(g, weight, stride, padding) if ctx.needs_input_grad[0] else None
+        grad_weight = _matrix(x, g, weight, stride, padding) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_weight, None, None
+
+
+def _matrix(rows: Tensor, windowed: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return the gradient of a weight (m, c, k): one signal by position times the windows of the other."""
+    gradient = positions(rows) @ windows(windowed, weight.shape[2], stride, padding).T
+    return gradient.view(weight.shape)
+
+
+def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Return torch's `conv1d` of x (B, in, L), whichever way is faster."""
+    if not pays(x, weight):
+        return F.conv1d(x, weight, bias, stride, padding)
+    y: Tensor = _Gather.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
+    return y if bias is None else y + bias[:, None]
+
+
+def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Return torch's `conv_transpose1d` of x (B, in, L), whichever way is faster."""
+    if not pays(x, weight):
+        return F.conv_transpose1d(x, weight, bias, stride, padding)
+    y: Tensor = _Spread.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
+    return y if bias is None else y + bias[:, None]
+
+
+class Conv1d(nn.Conv1d):
+    """A convolution without groups or dilation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, out, L') for x (B, in, L)."""
+        return conv1d(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """A transposed convolution without groups, dilation or output padding."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no output size is asked for
+        """Return (B, out, L') for x (B, in, L)."""
+        return conv_transpose1d(x, self.weight, self.bias, self.stride[0], int(self.padding[0]))
