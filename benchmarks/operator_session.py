@@ -84,8 +84,7 @@ def whole_job(versions: Versions) -> Iterator[Press | str]:
     yield Press(Verb.RESET, 1.0, (Phase.RESETTING,))
     yield Press(Verb.RESUME, 1.0, (Phase.LEARNER,))
     yield Press(Verb.TAKEOVER, 0.8, EXPERT_PHASES)
-    yield "success"
-    yield Press(Verb.SUCCEED, 0.0, (Phase.SAVING, Phase.RESETTING))
+    yield Press(Verb.FAIL, 2.0, (Phase.SAVING, Phase.RESETTING))
     yield Press(Verb.ROLLBACK, 2.0)
 
 
@@ -208,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.9")
     parser.add_argument("--demonstrations", type=int, default=4)
-    parser.add_argument("--episodes", type=int, default=4)
+    parser.add_argument("--episodes", type=int, default=3)
     parser.add_argument("--simulated", action="store_true", help="in the simulated cell")
     options = parser.parse_args()
     child.SILENT_S = child.START_S = PATIENT_S

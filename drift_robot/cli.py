@@ -277,7 +277,8 @@ def export_policy(
             raise UserError(f"{versions.folder} holds no policy; run 'drift-robot bootstrap' first.")
         version = versions.path(newest)
     manifest = job(version, out)
-    console.print(f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it.", highlight=False)
+    told = f"Version {manifest.version}: {out}. {out / 'policy.py'} tells how to use it."
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -515,7 +516,7 @@ def data_import(
     dataset: Annotated[Path, typer.Argument(help="A data set's folder, or robomimic's file.", metavar="DATASET")],
     kind: Annotated[Format, typer.Option("--format", help="Whose format.")],
     out: Annotated[Path, typer.Option(help="The new session's folder, such as RUN/demonstrations.")],
-    task: Annotated[str, typer.Option(help="The task, if the data set names none, or another.")] = "",
+    task: Annotated[str, typer.Option(help="The task [default: what the data set names].")] = "",
     period_s: Annotated[
         float, typer.Option(min=0.001, max=1.0, help="Seconds between two steps, if the data set does not say.")
     ] = 0.1,

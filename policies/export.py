@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from policies.checkpoint import Manifest, load_policy
 from policies.errors import PolicyError
@@ -32,7 +32,8 @@ def export_policy(version: Path, out: Path) -> Manifest:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        save_file({name: value.contiguous() for name, value in policy.state_dict().items()}, staging / WEIGHTS)
+        weights = {name: value.contiguous() for name, value in policy.state_dict().items()}
+        (staging / WEIGHTS).write_bytes(serialise(weights))
         description = {
             "version": manifest.version,
             "method": manifest.method,

@@ -73,7 +73,7 @@ def import_set(
     period_s: float,
     progress: Progress,
 ) -> Session:
-    """Write a data set as a new session; `task` and `period_s` are for sets that do not say.
+    """Write a data set as a new session; `period_s` is for sets that do not say, `task` replaces what they say.
 
     Where a set has no owners, a person drove if it says `intervention`, else in every step; where it has no commanded
     poses, a step's is the action before it. Raises DataError, and leaves nothing half done, if the columns are not
@@ -87,7 +87,7 @@ def import_set(
     shutil.rmtree(staging, ignore_errors=True)
     try:
         configuration = {"policy_period_s": translation.period_s}
-        session = Session.create(staging, foreign.task or task, configuration=configuration)
+        session = Session.create(staging, task or foreign.task, configuration=configuration)
         done = 0
         for number, episode in enumerate(foreign.episodes()):
             writer = session.write_episode(translation.layout, {"imported": {"from": origin, "episode": number}})

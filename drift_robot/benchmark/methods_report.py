@@ -127,7 +127,7 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
 
     tasks = tasks_of(results)
     colours = dict(zip(dict.fromkeys(result.row for result in results), COLOURS * 10, strict=False))
-    panels = (
+    panels: tuple[tuple[str, str, Callable[[Result], Sequence[float]]], ...] = (
         ("Training loss, offline", "epoch", lambda result: result.losses_offline),
         ("Training loss, online", "round", lambda result: result.losses_online),
         (f"Online episodes without help (mean of {SMOOTHED})", "online episode", _alone),

@@ -193,13 +193,15 @@ def run_session(
         )
         sizes = len(TASKS[config.cell.task].objects), len(cell.build().state_vector())
     horizon = config.policy.pred_horizon
+    evaluated = acting if mode == "evaluate" else None
     with (
         occupied(run),
         open_lines(processes, layout, horizon, *sizes) as lines,
         EventLog(session.folder) as events,
     ):
         watch = Supervisor(
-            config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration, version
+            *(config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration),
+            evaluated,
         )
         return watch.run()
 

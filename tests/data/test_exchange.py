@@ -50,7 +50,7 @@ def place(kind: Format, folder: Path) -> Path:
 
 
 def bring_in(kind: Format, path: Path, out: Path, meaning: Meaning = Meaning(), period_s: float = 0.1) -> list[Episode]:
-    session = import_set(open_set(kind, path), out, str(path), meaning, "lift", period_s, silently)
+    session = import_set(open_set(kind, path), out, str(path), meaning, "", period_s, silently)
     return [Episode.open(episode) for episode in session.episodes()]
 
 
