@@ -305,7 +305,9 @@ class Supervisor:
                 f"Episode {path.name.split('.')[0]} was interrupted and is not used; 'drift-robot data verify' tells "
                 "what it holds, 'repair' makes it whole."
             )
-        return self._figures()
+        figures = self._figures()
+        self._children.clear()  # they know us by their setups: in a circle, their handles would stay open
+        return figures
 
     def _figures(self) -> SessionFigures:
         newest = self._run.versions().newest_good()
