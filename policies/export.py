@@ -17,7 +17,18 @@ from policies.checkpoint import Manifest, load_policy
 from policies.errors import PolicyError
 from policies.policy import PolicyConfig
 
-MODULES = ("errors", "normalizer", "frames", "diffusion", "unet", "transformer", "shares", "vision", "policy")
+MODULES = (
+    "errors",
+    "normalizer",
+    "frames",
+    "diffusion",
+    "convolution",
+    "unet",
+    "transformer",
+    "shares",
+    "vision",
+    "policy",
+)
 """Each after those that it imports."""
 
 WEIGHTS, DESCRIPTION, CODE = "policy.safetensors", "policy.json", "policy.py"

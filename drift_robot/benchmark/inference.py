@@ -75,16 +75,18 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
     del unmerged
     gc.collect()
     yield [
-        row | percentiles(wall[name][-rounds:]) for name, row in zip(told, compared(told, BASELINE, sizes), strict=True)
+        {**row, **percentiles(wall[name][-rounds:])}
+        for name, row in zip(told, compared(told, BASELINE, sizes), strict=True)
     ]
 
 
 @torch.no_grad()
 def diffusers_chunk(policy: DiffusionPolicy, observation: Observation, steps: int) -> Tensor:
     """Return a normalised chunk denoised by diffusers' scheduler, as diffusion_policy's loop does."""
-    from diffusers import DDIMScheduler
+    import diffusers
 
-    scheduler: Any = DDIMScheduler(
+    make: Any = diffusers.DDIMScheduler  # it has types here and none there
+    scheduler = make(
         num_train_timesteps=policy.config.train_timesteps,
         beta_schedule="squaredcos_cap_v2",
         prediction_type=policy.config.prediction,
