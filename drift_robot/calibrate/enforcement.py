@@ -29,8 +29,8 @@ def calibration_record(
     if demands.enforce:
         wrong = (
             shortcoming(demands, list(config.cell.cameras))
-            or workspace_shortcoming(demands, config.limits)
             or latency_shortcoming(demands, list(config.cell.cameras))
+            or workspace_shortcoming(demands, config.limits)
         )
     checked: dict[str, float] = {}
     if wrong is None and demands.check_at_start and config.devices is not None:
