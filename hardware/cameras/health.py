@@ -21,6 +21,7 @@ class Verdict(Enum):
     GOOD = "good"
     REPEATED = "repeated"
     OUT_OF_ORDER = "out of order"
+    UNPROVEN = "the first after a restart"
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,17 @@ class FrameHealth:
         self.counts = FrameCounts()
         self._alive_ns = now_ns
         self._last: tuple[int, int] | None = None
+        self._unproven = False
 
     def judge(self, number: int, stamp_ns: int, now_ns: int) -> Verdict:
-        """Count a frame; only a good one, newer than all before it, may be used."""
+        """Count a frame; only a good one, newer than all before it, may be used.
+
+        Whether the first after a restart is new only the next one tells, so it is not.
+        """
         counts = self.counts
+        if self._unproven:
+            self._unproven, self._last = False, (number, stamp_ns)
+            return Verdict.UNPROVEN
         if self._last is None:
             missing = 0
         else:
@@ -72,7 +80,7 @@ class FrameHealth:
 
     def forget_order(self) -> None:
         """Let numbers and stamps begin anew."""
-        self._last = None
+        self._last, self._unproven = None, True
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

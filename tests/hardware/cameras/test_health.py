@@ -53,7 +53,17 @@ def test_after_a_restart_numbers_may_begin_anew() -> None:
     assert health.silent_s(NS_PER_S) == 0.0
     assert health.judge(900, 900 * FRAME_NS, 0) is Verdict.REPEATED
     health.forget_order()
-    assert health.judge(1, FRAME_NS, 2 * NS_PER_S) is Verdict.GOOD
+    assert health.judge(1, FRAME_NS, 2 * NS_PER_S) is Verdict.UNPROVEN
+    assert health.judge(2, 2 * FRAME_NS, 3 * NS_PER_S) is Verdict.GOOD
+
+
+def test_a_camera_that_repeats_one_frame_has_none_to_show_after_a_restart_either() -> None:
+    health = FrameHealth(0)
+    assert health.judge(900, 900 * FRAME_NS, 0) is Verdict.GOOD
+    health.forget_order()
+    assert health.judge(900, 900 * FRAME_NS, NS_PER_S) is Verdict.UNPROVEN
+    assert health.judge(900, 900 * FRAME_NS, 2 * NS_PER_S) is Verdict.REPEATED
+    assert health.silent_s(2 * NS_PER_S) == 2.0
     assert health.counts == FrameCounts(good=2, repeated=1, restarts=1)
 
 
