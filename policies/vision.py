@@ -141,7 +141,7 @@ class ImageEncoder(nn.Module):
         features: Tensor = self.keypoints(self.trunk(normalised))
         return features.view(batch, steps, -1)
 
-    def _crop(self, images: Tensor, generator: torch.Generator | None, share: Share) -> Tensor:
+    def _crop(self, images: Tensor, generator: torch.Generator | None, share: Share = WHOLE) -> Tensor:
         """Return (B, To, crop h, crop w, 3); all pictures of a sample share their crop."""
         spare_h, spare_w = self.size[0] - self.crop_size[0], self.size[1] - self.crop_size[1]
         if generator is None:
