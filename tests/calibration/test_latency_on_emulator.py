@@ -25,7 +25,7 @@ from hardware.emulation.realsense import SoftwareCamera
 from hardware.grippers.robotiq import RobotiqConfig
 from hardware.interfaces import Frame
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 CAMERA_LATE_S, OBEYS_LATE_S = 0.06, 0.12
 BITS, ROWS = 64, 16
 WITHOUT_S = 0.072

@@ -94,6 +94,7 @@ def test_killed_at_any_moment_it_goes_on_and_never_publishes_a_broken_version(
         assert load_policy(versions.path(version))[1].version == version
 
 
+@pytest.mark.long
 def test_one_that_runs_out_of_memory_says_so_and_the_next_goes_on(eager: Config, run: RunFolder) -> None:
     greedy = TrainerProcess(replace(eager, adapt=replace(eager.adapt, batch_size=100_000_000)), run)
     wait_for(lambda: (word := greedy.word()) is not None and word.state == "waiting")

@@ -44,7 +44,7 @@ def measured(rows: list[dict[str, Any]]) -> list[str]:
     return [row["measured"] for row in rows]
 
 
-@pytest.mark.parametrize("vision", [("--picture", "0"), pytest.param(("--picture", "32"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("vision", [("--picture", "0"), pytest.param(("--picture", "32"), marks=pytest.mark.long)])
 def test_batch_time_tells_the_parts_of_every_form(rows: Rows, vision: tuple[str, str]) -> None:
     found = rows("batch-time", "--dims", "8,16", "--ranks", "2", "--batch", "2", "--rounds", "1", *vision)
     forms = ["full rank, torch's layers", "full rank", "rank 2", "LoRA 2", "naive, rank 2"]
@@ -78,7 +78,7 @@ def test_storage_tells_what_was_lost(rows: Rows) -> None:
     assert found[3]["measured"] == "replay buffer: batch of 64 windows"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_background_measures_the_loop_with_the_trainer_stopped_and_running(rows: Rows) -> None:
     found = rows("background", "--dims", "8,16", "--rank", "2", "--seconds", "1")
     ways = ("trainer stopped", "trainer running")

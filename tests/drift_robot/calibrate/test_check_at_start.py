@@ -28,7 +28,7 @@ from hardware.emulation.link import EmulatedCellLink
 from hardware.emulation.process import EmulatedController
 from hardware.poses import Pose, rotation_matrix
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 MOVED = Pose(np.array([0.0, 0.01, 0.0]), rotation_matrix(np.array([0.0, 0.0, 0.02])))
 IN_PLACE = Pose(np.zeros(3), np.eye(3))
 

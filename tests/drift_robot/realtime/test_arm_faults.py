@@ -32,7 +32,7 @@ from hardware.interfaces import Verb
 from hardware.poses import Array
 from hardware.rings import RingReader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 def ur_process(host: str) -> int:
