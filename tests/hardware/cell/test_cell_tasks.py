@@ -36,7 +36,7 @@ def test_the_expert_succeeds_on_the_first_seeds(name: str) -> None:
     assert None not in successes(name, range(5), noisy=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_expert_succeeds_on_97_percent_of_many_seeds(name: str) -> None:
     times = successes(name, range(count(name, 200)), noisy=False)
