@@ -21,7 +21,8 @@ def shortcoming(config: CalibrationConfig, cameras: Sequence[str]) -> str | None
     for camera in cameras:
         intrinsics, hand_eye = (read_calibration(folder, kind, camera) for kind in DEMANDED)
         for kind, found in zip(DEMANDED, (intrinsics, hand_eye), strict=True):
-            if wrong := _wrong(config, kind, camera, found):
+            what = f"{kind.replace('_', '-')} calibration of camera {camera}"
+            if wrong := _wrong(config, what, found, "rms_px", config.max_residual_px, "a residual of {:.2f} px"):
                 return f"{wrong}; run 'drift-robot calibrate {kind.replace('_', '-')}' (camera {camera})."
         if intrinsics is not None and hand_eye is not None and hand_eye.values.get("intrinsics") != intrinsics.hash:
             return (
@@ -36,22 +37,12 @@ def latency_shortcoming(config: CalibrationConfig, cameras: Sequence[str]) -> st
 
     Raises CalibrationError for a file that was changed.
     """
+    allowed = config.max_latency_error_ms
     for name in (ARM, *cameras):
         found = read_calibration(Path(config.folder), Kind.LATENCY, name)
         what = f"latency calibration of {'the arm' if name == ARM else f'camera {name}'}"
-        if wrong := _wrong_latency(config, what, found):
+        if wrong := _wrong(config, what, found, "expected_error_ms", allowed, "an expected error of {:.1f} ms"):
             return f"{wrong}; run 'drift-robot calibrate latency' (part {name})."
-    return None
-
-
-def _wrong_latency(config: CalibrationConfig, what: str, found: Calibration | None) -> str | None:
-    if found is None:
-        return f"There is no {what} in {config.folder}"
-    if found.age_days > config.max_age_days:
-        return f"The {what} is {found.age_days:.0f} days old, more than {config.max_age_days:g}"
-    error_ms = float(found.residuals.get("expected_error_ms", float("inf")))
-    if error_ms > config.max_latency_error_ms:
-        return f"The {what} has an expected error of {error_ms:.1f} ms, more than {config.max_latency_error_ms:g}"
     return None
 
 
@@ -61,31 +52,22 @@ def workspace_shortcoming(config: CalibrationConfig, limits: ArmLimits) -> str |
     Raises CalibrationError for a file that was changed.
     """
     found = read_calibration(Path(config.folder), Kind.WORKSPACE, CELL)
-    if wrong := _wrong_workspace(config, found, limits):
-        return f"{wrong}; run 'drift-robot calibrate workspace'."
-    return None
+    what, allowed = "calibration of the workspace", 1000 * config.max_table_residual_m
+    wrong = _wrong(config, what, found, "rms_mm", allowed, "a residual of {:.2f} mm")
+    if found is not None and found.values.get("tool_points_m") != [list(point) for point in limits.tool_points_m]:
+        wrong = wrong or "The workspace was calibrated with other limits.tool_points_m than the present ones"
+    return f"{wrong}; run 'drift-robot calibrate workspace'." if wrong else None
 
 
-def _wrong_workspace(config: CalibrationConfig, found: Calibration | None, limits: ArmLimits) -> str | None:
-    if found is None:
-        return f"There is no calibration of the workspace in {config.folder}"
-    if found.age_days > config.max_age_days:
-        return f"The calibration of the workspace is {found.age_days:.0f} days old, more than {config.max_age_days:g}"
-    residual, allowed = float(found.residuals.get("rms_mm", float("inf"))), 1000 * config.max_table_residual_m
-    if residual > allowed:
-        return f"The calibration of the workspace has a residual of {residual:.2f} mm, more than {allowed:g}"
-    if found.values.get("tool_points_m") != [list(point) for point in limits.tool_points_m]:
-        return "The workspace was calibrated with other limits.tool_points_m than the present ones"
-    return None
-
-
-def _wrong(config: CalibrationConfig, kind: Kind, camera: str, found: Calibration | None) -> str | None:
-    what = f"{kind.replace('_', '-')} calibration of camera {camera}"
+def _wrong(
+    config: CalibrationConfig, what: str, found: Calibration | None, key: str, allowed: float, said: str
+) -> str | None:
+    """Return what is wrong with a calibration: missing, too old, or the residual `key`, as it is `said`, too large."""
     if found is None:
         return f"There is no {what} in {config.folder}"
     if found.age_days > config.max_age_days:
         return f"The {what} is {found.age_days:.0f} days old, more than {config.max_age_days:g}"
-    residual = float(found.residuals.get("rms_px", float("inf")))
-    if residual > config.max_residual_px:
-        return f"The {what} has a residual of {residual:.2f} px, more than {config.max_residual_px:g}"
+    residual = float(found.residuals.get(key, float("inf")))
+    if residual > allowed:
+        return f"The {what} has {said.format(residual)}, more than {allowed:g}"
     return None
