@@ -172,3 +172,30 @@ class Step:
             **{f"time.camera.{name}": time_ns for name, time_ns in self.image_capture_ns.items()},
             **{f"observation.images.{name}": image for name, image in self.images.items()},
         }
+
+
+def step_of(row: Any, layout: EpisodeLayout) -> Step:
+    """Return the step whose columns a row has by name: the inverse of `Step.row`, from a record or a mapping."""
+    return Step(
+        time_ns=row["time.step"],
+        tcp=row["observation.tcp"],
+        commanded=row["observation.commanded"],
+        gripper=row["observation.gripper"],
+        joints=row["observation.joints"],
+        joint_velocities=row["observation.joint_velocities"],
+        wrench=row["observation.wrench"],
+        objects=row[OBJECTS] if layout.object_dim else np.zeros(0, np.float32),
+        images={name: row[f"observation.images.{name}"] for name in layout.cameras},
+        image_capture_ns={name: row[f"time.camera.{name}"] for name in layout.cameras},
+        arm_capture_ns=row["time.arm"],
+        receipt_ns=row["time.receipt"],
+        command_ns=row["time.command"],
+        action_executed=row["action.executed"],
+        action_learner=row["action.learner"],
+        action_expert=row["action.expert"],
+        owner=Owner(int(row["owner"])),
+        recovered=bool(row["recovered"]),
+        version=int(row["policy.version"]),
+        rank=int(row["policy.rank"]),
+        alarm=float(row["alarm"]),
+    )

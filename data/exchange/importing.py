@@ -15,7 +15,7 @@ from data.errors import DataError
 from data.exchange.exporting import Progress
 from data.exchange.formats import Rotation
 from data.exchange.table import OWN, PICTURES, Names, is_picture
-from data.schema import OBJECTS, Array, EpisodeLayout, Outcome, Owner, Step
+from data.schema import OBJECTS, Array, EpisodeLayout, Outcome, Owner, Step, step_of
 from data.session import Session
 
 NS_PER_S = 1_000_000_000
@@ -230,26 +230,4 @@ def _steps(columns: Mapping[str, Array], layout: EpisodeLayout) -> Iterator[Step
         at = {name: rows[row] for name, rows in columns.items()}
         if at["owner"] > max(Owner):
             raise DataError(f"There is no owner {at['owner']}; they are {', '.join(f'{o:d} {o.name}' for o in Owner)}.")
-        yield Step(
-            time_ns=at["time.step"],
-            tcp=at["observation.tcp"],
-            commanded=at["observation.commanded"],
-            gripper=at["observation.gripper"],
-            joints=at["observation.joints"],
-            joint_velocities=at["observation.joint_velocities"],
-            wrench=at["observation.wrench"],
-            objects=at.get(OBJECTS, np.zeros(0, np.float32)),
-            arm_capture_ns=at["time.arm"],
-            receipt_ns=at["time.receipt"],
-            command_ns=at["time.command"],
-            action_executed=at["action.executed"],
-            owner=Owner(at["owner"]),
-            images={camera: at[f"{PICTURES}{camera}"] for camera in layout.cameras},
-            image_capture_ns={camera: at[f"time.camera.{camera}"] for camera in layout.cameras},
-            action_learner=at["action.learner"],
-            action_expert=at["action.expert"],
-            recovered=at["recovered"],
-            version=at["policy.version"],
-            rank=at["policy.rank"],
-            alarm=at["alarm"],
-        )
+        yield step_of(at, layout)

@@ -22,7 +22,7 @@ import zarr
 
 from data.buffer import ReplayBuffer
 from data.episode import Episode, EpisodeWriter
-from data.schema import EpisodeLayout, Outcome, Owner, Step
+from data.schema import EpisodeLayout, Outcome, Owner, Step, step_of
 from data.windows import Source
 from drift_robot.benchmark.turns import Row, compared, in_turns, milliseconds
 from drift_robot.realtime import records
@@ -124,7 +124,7 @@ def record_live(folder: Path, layout: EpisodeLayout, steps: Sequence[Step], seco
             for record in frames_in.since(seen):
                 frames_lost += record.sequence - seen - 1
                 seen = record.sequence
-                writer.append(records.step_of(record.value, layout))
+                writer.append(step_of(record.value, layout))
             samples = arm_in.since(arm_seen)
             if samples:
                 arm_lost += samples[-1].sequence - arm_seen - len(samples)

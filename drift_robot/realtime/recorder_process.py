@@ -16,7 +16,7 @@ import numpy as np
 
 from data.episode import Episode, EpisodeWriter
 from data.errors import DataError, DiskError
-from data.schema import EpisodeLayout, Outcome, Owner
+from data.schema import EpisodeLayout, Outcome, Owner, step_of
 from data.session import Session
 from drift_robot.gate import Fault, FaultCleared
 from drift_robot.realtime import records
@@ -155,7 +155,7 @@ class Recorder:
             )
             self._alarms = []
         elif kind == records.STEP and self._writer is not None:
-            self._writer.append(records.step_of(order, self._setup.layout))
+            self._writer.append(step_of(order, self._setup.layout))
         elif kind == records.ALARM and self._writer is not None:
             self._alarms.append(self._writer.steps)
         elif kind == records.END:

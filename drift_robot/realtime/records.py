@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data.schema import EpisodeLayout, Outcome, Owner, Step
+from data.schema import EpisodeLayout, Outcome, Owner
 from drift_robot.arm_loop import ArmSnapshot
 from drift_robot.gate import Effect, Phase
 from drift_robot.status import Cadence
@@ -306,33 +306,6 @@ def recording_dtype(layout: EpisodeLayout) -> np.dtype[Any]:
     columns = [(column.name, np.dtype(column.dtype), column.shape) for column in layout.columns()]
     orders = [("order", "u1"), ("time_ns", "<i8"), ("attributes", "S256"), ("outcome", "S16")]
     return np.dtype([*orders, *columns])
-
-
-def step_of(record: Any, layout: EpisodeLayout) -> Step:
-    """Return the step in a record."""
-    return Step(
-        time_ns=record["time.step"],
-        tcp=record["observation.tcp"],
-        commanded=record["observation.commanded"],
-        gripper=record["observation.gripper"],
-        joints=record["observation.joints"],
-        joint_velocities=record["observation.joint_velocities"],
-        wrench=record["observation.wrench"],
-        objects=record["observation.objects"] if layout.object_dim else np.zeros(0, np.float32),
-        images={name: record[f"observation.images.{name}"] for name in layout.cameras},
-        image_capture_ns={name: record[f"time.camera.{name}"] for name in layout.cameras},
-        arm_capture_ns=record["time.arm"],
-        receipt_ns=record["time.receipt"],
-        command_ns=record["time.command"],
-        action_executed=record["action.executed"],
-        action_learner=record["action.learner"],
-        action_expert=record["action.expert"],
-        owner=Owner(int(record["owner"])),
-        recovered=bool(record["recovered"]),
-        version=int(record["policy.version"]),
-        rank=int(record["policy.rank"]),
-        alarm=float(record["alarm"]),
-    )
 
 
 def outcome_of(record: Any) -> Outcome:

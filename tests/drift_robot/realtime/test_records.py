@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from realtime_bench import LAYOUT, a_step
 
-from data.schema import Owner
+from data.schema import Owner, step_of
 from drift_robot.arm_loop import ArmSnapshot
 from drift_robot.gate import Notice, Phase
 from drift_robot.realtime import records
@@ -66,7 +66,7 @@ def test_a_step_with_pictures_arrives_unchanged(lines: Lines) -> None:
     RingWriter(lines.recording).write({"order": records.STEP, **step.row()})
     newest = RingReader(lines.recording).latest()
     assert newest is not None
-    arrived = records.step_of(newest.value, LAYOUT).row()
+    arrived = step_of(newest.value, LAYOUT).row()
     assert arrived.keys() == step.row().keys()
     assert all(np.array_equal(arrived[name], value, equal_nan=True) for name, value in step.row().items())
 
