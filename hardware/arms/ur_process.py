@@ -249,6 +249,9 @@ class Commander:
             raise DeviceError(f"The robot at {host} is in local control: switch it to remote control at the pendant.")
         if not self._await(lambda: not control.isProgramRunning(), PROGRAM_END_S):
             raise DeviceError(f"Another program runs on the robot at {host}: stop it at the pendant.")
+        # Without a program the library only clears its command register. Else the new program would obey what the last
+        # one left there: end again where that had no solution, or servo to where the arm was before somebody moved it.
+        control.servoStop()
         if not control.reuploadScript() or not self._await(control.isProgramRunning, PROGRAM_START_S):
             raise DeviceError(
                 f"The control program did not start on the robot at {host} within {PROGRAM_START_S:g} s:"

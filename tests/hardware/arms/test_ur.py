@@ -16,6 +16,7 @@ import pytest
 
 from hardware.arms.ur import UrArm
 from hardware.arms.ur_dashboard import UrDashboard
+from hardware.emulation.program import SERVO_LINE
 from hardware.errors import DeviceError
 from hardware.grippers.ur_output import UrOutputConfig, UrOutputGripper
 from hardware.interfaces import Safety
@@ -210,6 +211,28 @@ def test_a_program_that_is_stopped_on_the_robot_is_not_started_again_unasked(ur)
     assert rig.starts() == 1
     assert rig.recover()
     assert rig.moves()
+
+
+def test_a_pose_that_the_arm_cannot_reach_ends_the_program_but_not_the_next_one(ur):
+    rig = ur(leash_m=0.5)
+    while rig.arm.fault is None and rig.position()[0] < 1.0:
+        rig.servo(0.5, (0.03, 0.0, 0.0))
+    assert "control program on the robot has stopped" in rig.arm.fault
+    assert "no solution" in rig.controller.events()[-1]
+    assert rig.recover()
+    rig.servo(0.5, (-0.05, 0.0, 0.0))
+    assert rig.arm.fault is None
+
+
+def test_a_new_program_obeys_nothing_that_was_meant_for_the_last_one(ur):
+    rig = ur()
+    rig.servo(0.2, MOVING)
+    rig.controller.do("end_program")
+    assert rig.until(lambda: rig.arm.fault is not None, 2.0)
+    servoed = rig.controller.do("commands")["commands"]
+    assert any(command["number"] == SERVO_LINE for command in servoed)
+    assert rig.recover()
+    assert not any(command["number"] == SERVO_LINE for command in rig.controller.do("commands")["commands"])
 
 
 def test_a_jump_is_refused_and_holds_the_arm_until_confirmed(ur):
