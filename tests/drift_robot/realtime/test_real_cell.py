@@ -1,16 +1,21 @@
 """The whole job on the real drivers: ur-rtde against an emulated controller, RealSense against software cameras, and a
 scripted operator who holds a virtual gamepad."""
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_run import second_version
 
 from data.episode import Episode
 from data.schema import Owner
 from data.session import finished_episodes
 from drift_robot.bootstrap import bootstrap
+from drift_robot.compare import open_comparison
+from drift_robot.comparison import SIDES
+from drift_robot.comparison_report import report_on
 from drift_robot.config import Config, config_from_dict
 from drift_robot.errors import UserError
 from drift_robot.realtime.supervisor import run_session
@@ -105,6 +110,29 @@ def test_the_arm_log_has_the_controllers_full_rate(job: tuple[RunFolder, list[st
     assert 100 < 1e9 / np.median(np.diff(episode.column("arm.time"))) < 150
     lag_m = np.linalg.norm(episode.column("arm.tcp")[:, :3] - episode.column("arm.commanded")[:, :3], axis=1)
     assert 0 < np.median(lag_m) < 0.04
+
+
+def test_two_versions_are_compared_blind_on_the_same_start_on_the_arm(
+    job: tuple[RunFolder, list[str]], tmp_path: Path
+) -> None:
+    run, other, config = job[0], RunFolder(tmp_path / "other"), configuration(1)
+    shutil.copytree(run.versions().path(0), other.versions().path(0))
+    comparison = open_comparison(config, run, ("0", str(second_version(other))), 1)
+    said: list[str] = []
+    with EmulatedController(HOST, *EMULATOR):
+        figures = run_session(config, run, "evaluate", "scripted", False, said.append, comparison)
+    assert figures.complete, "\n".join(said)
+    starts = [sentence for sentence in said if sentence.startswith("Pair")]
+    assert starts[0] == "Pair 1 of 1 begins: put up a start that you can rebuild."
+    assert starts[-1] == "Pair 1 of 1 once more: rebuild the same start."
+    assert not any("version" in sentence.lower() for sentence in said)
+    recorded = comparison.recorded()
+    assert recorded.keys() == {(0, "A"), (0, "B")}
+    pictures = [episode.column("observation.images.front", 0, 1)[0].astype(float) for episode in recorded.values()]
+    assert np.abs(pictures[1] - pictures[0]).mean() < 4, "both began before the same scene"
+    versions = [int(recorded[0, side].column("policy.version").max()) for side in SIDES]
+    assert versions == [0, 1]
+    assert report_on(comparison, "lift").result.counts.pairs == 1
 
 
 def test_a_protective_stop_holds_the_arm_until_the_operators_word_and_the_session_goes_on(
