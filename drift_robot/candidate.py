@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from data.buffer import Batch
 from drift_robot.training import observation_of
@@ -59,7 +59,7 @@ def worse_on(before: Losses, after: Losses) -> bool:
     if not np.isfinite(worse).all():
         return True
     error = worse.std(ddof=1) / np.sqrt(len(worse))
-    return bool(worse.mean() > student.ppf(CONFIDENCE, len(worse) - 1) * error)
+    return bool(worse.mean() > stdtrit(len(worse) - 1, CONFIDENCE) * error)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from data.episode import Episode
 from data.errors import DataError
@@ -157,7 +157,7 @@ def _slower(pairs: list[PairResult]) -> Slower | None:
     longer_s = np.array([pair.b.duration_s - pair.a.duration_s for pair in pairs if pair.a.success and pair.b.success])
     if len(longer_s) < 2:
         return None
-    half = student.ppf(0.975, len(longer_s) - 1) * longer_s.std(ddof=1) / np.sqrt(len(longer_s))
+    half = stdtrit(len(longer_s) - 1, 0.975) * longer_s.std(ddof=1) / np.sqrt(len(longer_s))
     mean = float(longer_s.mean())
     return Slower(mean, mean - float(half), mean + float(half), len(longer_s))
 

@@ -35,6 +35,10 @@ OLDEST_PYTHON = (3, 11)
 TORCH = "torch==2.13.0"
 UNFINISHED = "unfinished"
 
+BESIDE_EACH_OTHER = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup", "-m", "not realtime and not long")
+ONE_AT_A_TIME = ("-m", "realtime and not long")
+"""How pytest runs all tests but the long ones, without options: in two calls."""
+
 GL_BACKENDS = ("egl", "osmesa")
 GL_PACKAGES = (("libegl1", "libopengl0", "libgl1"), ("libosmesa6",))
 NO_RENDERING = "disable"  # MuJoCo's own word for it
@@ -56,21 +60,29 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         prepare()
-        command = command_of(arguments[0], arguments[1:])
-        os.execve(command[0], command, {**rendering_variables(), **os.environ})
     except SetupError as error:
         print(f"drift-robot: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ndrift-robot: interrupted; give the same command again to set up from the beginning.", file=sys.stderr)
         return 130
+    commands = commands_of(arguments[0], arguments[1:])
+    variables = {**rendering_variables(), **os.environ}
+    if len(commands) == 1:
+        os.execve(commands[0][0], commands[0], variables)
+    try:
+        statuses = [subprocess.call(command, env=variables) for command in commands]
+    except KeyboardInterrupt:
+        return 130
+    return int(any(statuses))
 
 
-def command_of(verb: str, options: Sequence[str]) -> list[str]:
-    """Return the program and its arguments that `demo`, `test` or `run` with its options stands for."""
+def commands_of(verb: str, options: Sequence[str]) -> list[list[str]]:
+    """Return the programs with their arguments that `demo`, `test` or `run` with its options stands for."""
     if verb == "test":
-        return [str(PYTHON), "-m", "pytest", *options]
-    return [str(VENV / "bin" / "drift-robot"), *(["demo"] if verb == "demo" else []), *options]
+        pytest = [str(PYTHON), "-m", "pytest"]
+        return [[*pytest, *options]] if options else [[*pytest, *BESIDE_EACH_OTHER], [*pytest, *ONE_AT_A_TIME]]
+    return [[str(VENV / "bin" / "drift-robot"), *(["demo"] if verb == "demo" else []), *options]]
 
 
 def prepare() -> None:

@@ -12,6 +12,9 @@ from hypothesis import settings
 
 from hardware.emulation.process import EmulatedController
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores; read when torch is imported
+
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 

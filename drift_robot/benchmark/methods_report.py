@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from drift_robot.benchmark.methods import Result
 
@@ -52,7 +52,7 @@ def mean_over_seeds(values: Sequence[float | None]) -> Mean:
     if len(known) == 1:
         return Mean(float(known[0]), None)
     error = known.std(ddof=1) / np.sqrt(len(known))
-    return Mean(float(known.mean()), float(student.ppf(CONFIDENCE, len(known) - 1) * error))
+    return Mean(float(known.mean()), float(stdtrit(len(known) - 1, CONFIDENCE) * error))
 
 
 def by_row(results: Sequence[Result], task: str) -> dict[str, list[Result]]:

@@ -23,7 +23,7 @@ from hardware.emulation.process import EmulatedController
 from hardware.errors import DeviceError
 from hardware.poses import Pose
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 TOOL = (0.0, 0.0, 0.15, 0.0, 0.0, 0.0)
 LIMITS = ArmLimits(arm_timeout_s=1.0)
 

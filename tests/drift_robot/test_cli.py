@@ -50,7 +50,7 @@ def config(tmp_path: Path) -> Path:
 def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run a command in this process, which knows the heavy libraries already."""
     terminated = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "250")
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["drift-robot", *map(str, arguments)])

@@ -14,7 +14,7 @@ from drift_robot.config import load_config
 from drift_robot.demo import CONFIGS, PRESETS
 from drift_robot.run_folder import RunFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
 
 SMOKE = load_config(CONFIGS / PRESETS["smoke"])
 SMOKE_DEMO = ("demo", "--preset", "smoke", "--seed", "0", "--no-control", "--out")

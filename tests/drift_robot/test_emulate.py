@@ -16,7 +16,7 @@ from hardware.emulation.link import EmulatedCellLink
 from hardware.interfaces import Safety
 from hardware.poses import Pose
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 HOST = f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.254"
 TCP = (0.0, 0.0, 0.15, 0.0, 0.0, 0.0)

@@ -70,6 +70,30 @@ def test_run_passes_on_the_command_and_tells_mujoco_what_renders_here(
     assert out == "egl collect cell.yaml\n"
 
 
+@pytest.mark.parametrize("failing", ["not realtime", "-m realtime", "nothing"])
+def test_all_tests_run_in_two_calls_and_one_that_fails_fails_them_all(repository: Path, failing: str) -> None:
+    finished_environment(repository)
+    python = repository / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\necho "$*"\ncase "$*" in *"{failing}"*) exit 3;; esac\n')
+    python.chmod(0o755)
+    process = start(repository, "test")
+    out, _ = process.communicate()
+    assert [" -n " in line for line in out.splitlines()] == [True, False]
+    assert process.returncode == (0 if failing == "nothing" else 1)
+
+
+def test_tests_with_options_run_in_one_call(repository: Path) -> None:
+    finished_environment(repository)
+    python = repository / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text('#!/bin/sh\necho "$*"\nexit 3\n')
+    python.chmod(0o755)
+    process = start(repository, "test", "-k", "gate")
+    assert process.communicate()[0] == "-m pytest -k gate\n"
+    assert process.returncode == 3
+
+
 def test_a_choice_of_renderer_by_the_user_stands(repository: Path) -> None:
     finished_environment(repository)
     out, _ = start(repository, "run", MUJOCO_GL="osmesa").communicate()

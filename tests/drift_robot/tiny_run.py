@@ -78,7 +78,14 @@ def second_version(run: RunFolder) -> Path:
     return run.versions().path(1)
 
 
-ENDINGS = pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+ENDINGS = pytest.mark.parametrize(
+    "order",
+    [
+        signal.SIGINT,
+        signal.SIGKILL,
+        *(pytest.param(order, marks=pytest.mark.long) for order in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 """Ctrl-C, kill, a closed terminal, and kill -9."""
 
 

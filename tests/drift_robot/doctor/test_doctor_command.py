@@ -51,7 +51,7 @@ def test_what_a_session_records_is_mostly_its_pictures() -> None:
     assert shared_memory_bytes(config_of(real_cell(NOT_HERE, cameras))) > 64 * 2 * 48 * 64 * 3
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_the_simulated_cell_is_fit_and_has_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_YAML)
@@ -68,7 +68,7 @@ def test_the_simulated_cell_is_fit_and_has_a_picture(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"doctor"}
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_an_emulated_cell_in_local_control_is_not_fit_and_json_says_so(
     emulate: Callable[..., EmulatedController], host: str, tmp_path: Path
 ) -> None:
@@ -87,7 +87,7 @@ def test_an_emulated_cell_in_local_control_is_not_fit_and_json_says_so(
     assert [Path(path).name for path in said["pictures"]] == ["cameras.png", "front.png"]
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_where_nothing_is_everything_missing_is_named_and_a_camera_that_is_there_is_seen(tmp_path: Path) -> None:
     network = EmulatedNetworkCamera(lambda: np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8))
     cameras = {

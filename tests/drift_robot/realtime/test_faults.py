@@ -46,7 +46,7 @@ from hardware.rings import RingReader
 from policies.checkpoint import load_policy, save
 from policies.policy import DiffusionPolicy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 LIMITS = ArmLimits(arm_timeout_s=3.0, device_timeout_s=1.0)
 OBJECTS, DRAWING = 1, 15

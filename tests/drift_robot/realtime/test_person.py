@@ -20,12 +20,9 @@ from drift_robot.run_folder import RunFolder
 from hardware.input_devices import DeviceName
 from hardware.input_devices.mapping import Style
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 LEARNER, TRANSITION, EXPERT = Owner.LEARNER, Owner.TRANSITION, Owner.EXPERT
-
-
-WAYS: list[tuple[DeviceName, Style]] = [("keyboard", "toggle"), ("gamepad", "deadman"), ("spacemouse", "toggle")]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +47,10 @@ def test_a_person_shows_the_task(device: DeviceName, run: RunFolder, monkeypatch
     assert owners(episode) == [EXPERT]
 
 
-@pytest.mark.parametrize(("device", "style"), WAYS)
+@pytest.mark.parametrize(
+    ("device", "style"),
+    [pytest.param("keyboard", "toggle", marks=pytest.mark.long), ("gamepad", "deadman"), ("spacemouse", "toggle")],
+)
 def test_a_person_presses_through_the_whole_job(
     device: DeviceName, style: Style, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from drift_robot.realtime.supervisor import run_session
 from drift_robot.run_folder import RunFolder
 from hardware.emulation.process import EmulatedController
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.realtime, pytest.mark.timeout(600)]
 
 HOST = "127.0.4.2"
 EMULATOR = ("--controller-version", "3.15.0.0", "--task", "lift")

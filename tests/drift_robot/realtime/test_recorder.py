@@ -186,7 +186,7 @@ def limit_files(pid: int, size: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_a_full_disk_holds_the_arm_keeps_the_episode_so_far_and_is_noticed_when_it_takes_data_again(
     bench: Bench,
 ) -> None:
@@ -253,7 +253,7 @@ def no_space(path: Path, content: bytes) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_killed_at_random_moments_it_loses_no_committed_step() -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, str(root / "benchmarks" / "kill_recorder.py"), "--kills", "8"]

@@ -33,7 +33,7 @@ from drift_robot.run_folder import RunFolder
 from drift_robot.status import SessionStatus, status_to_json
 from policies.checkpoint import load_policy, save
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 
 def send(name: str, what: signal.Signals = signal.SIGKILL) -> None:
@@ -42,7 +42,9 @@ def send(name: str, what: signal.Signals = signal.SIGKILL) -> None:
             os.kill(process.pid, what)
 
 
-@pytest.mark.parametrize("what", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "hung"])
+@pytest.mark.parametrize(
+    "what", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)], ids=["dead", "hung"]
+)
 def test_a_session_outlives_each_of_its_processes(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, what: signal.Signals
 ) -> None:

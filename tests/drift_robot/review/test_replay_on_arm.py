@@ -16,7 +16,7 @@ from data.session import finished_episodes
 from drift_robot.run_folder import RunFolder
 from hardware.emulation.process import EmulatedController
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.realtime, pytest.mark.timeout(300)]
 
 HOST = "127.0.1.2"
 CONFIG = f"""

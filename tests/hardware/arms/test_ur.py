@@ -22,7 +22,7 @@ from hardware.grippers.ur_output import UrOutputConfig, UrOutputGripper
 from hardware.interfaces import Safety
 from hardware.poses import Pose
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 MOVING = (0.0, 0.05, 0.0)
 
 

@@ -19,7 +19,7 @@ from hardware.emulation.cell_camera import open_emulated_camera
 from hardware.emulation.link import EmulatedCellLink
 from hardware.errors import DeviceError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 CAMERA = RealSenseConfig("000000000001", width=160, height=120)
 TOLERANCE_NS = NS_PER_S // 10

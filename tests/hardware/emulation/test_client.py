@@ -12,7 +12,7 @@ import textwrap
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 CLIENT = """
 import json, sys, time

@@ -7,7 +7,7 @@ import pytest
 from hardware.errors import DeviceError
 from hardware.grippers.robotiq import RobotiqConfig, RobotiqGripper
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.realtime
 
 
 def until(condition, timeout_s=10.0):
