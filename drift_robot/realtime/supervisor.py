@@ -260,6 +260,7 @@ class Supervisor:
         self._children: dict[str, Child[Any]] = {}
         self._trainer: TrainerProcess | None = None
         self._faults: dict[str, str] = {}
+        self._trainer_fault = ""
         self._ending = ""
         self._failed = False
         self._signal = 0
@@ -472,11 +473,9 @@ class Supervisor:
             if why := self._trainer.last_words():
                 self._say(why)
             if self._trainer.restarts >= MAX_RESTARTS:
-                if "trainer" not in self._faults:
-                    self._faults["trainer"] = (
-                        "The trainer has died too often; the session goes on with the acting policy."
-                    )
-                    self._say(self._faults["trainer"])
+                if not self._trainer_fault:
+                    self._trainer_fault = "The trainer has died too often; the session goes on with the acting policy."
+                    self._say(self._trainer_fault)
             else:
                 self._say("The trainer has died; it is started again, and the session goes on.")
                 self._events.note("restarted", process="trainer")
@@ -638,6 +637,8 @@ class Supervisor:
                 self._limit = (limit.value, now_ns)
         if self._using.problem:
             faults[self._using.problem] = None
+        if self._trainer_fault:
+            faults[self._trainer_fault] = None
         counted = [*self._before, *self._episodes]
         return SessionStatus(
             time_ns=now_ns,

@@ -76,6 +76,23 @@ def test_a_session_outlives_each_of_its_processes(
     assert not left_in_shared_memory(before)
 
 
+def test_a_trainer_that_died_too_often_does_not_hold_an_arm_process_that_is_started_again(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MAX_RESTARTS", 1)
+    victims, heard = ["trainer", "trainer", "arm"], []
+
+    def say(sentence: str) -> None:
+        heard.append(sentence)
+        if sentence.startswith("Episode") and victims:
+            Timer(1.5, send, [victims.pop(0)]).start()
+
+    figures = run_session(configuration(4), run, "adapt", "scripted", False, say)
+    assert figures.complete, heard
+    assert "The trainer has died too often; the session goes on with the acting policy." in heard
+    assert figures.restarts == {"trainer": 1, "arm": 1}
+
+
 def test_versions_are_swapped_between_episodes_while_the_session_goes_on(run: RunFolder) -> None:
     figures = run_session(configuration(5), run, "adapt", "scripted", False, lambda _: None)
     versions = [episode.version for episode in figures.episodes]
