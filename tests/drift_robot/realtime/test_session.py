@@ -76,7 +76,7 @@ def test_a_session_outlives_each_of_its_processes(
     assert not left_in_shared_memory(before)
 
 
-def test_a_trainer_that_died_too_often_does_not_hold_an_arm_process_that_is_started_again(
+def test_a_session_outlives_a_trainer_that_died_too_often_and_after_it_its_arm_process(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "MAX_RESTARTS", 1)
