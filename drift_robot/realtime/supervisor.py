@@ -62,7 +62,7 @@ from drift_robot.realtime.camera_process import (
     run_simulated_camera,
 )
 from drift_robot.realtime.cell_process import CellSetup, run_cell
-from drift_robot.realtime.child import STOP_TIMEOUT_S, Child, fit_for_children
+from drift_robot.realtime.child import STOP_TIMEOUT_S, STOP_UNREADY_S, Child, fit_for_children
 from drift_robot.realtime.control_process import ControlSetup, run_control
 from drift_robot.realtime.lines import Lines, open_lines
 from drift_robot.realtime.messages import (
@@ -327,7 +327,7 @@ class Supervisor:
         )
 
     def _start(self) -> None:
-        """Start all processes; those that take longest first."""
+        """Start all processes but the trainer; those that take longest first."""
         self._say("The session starts: its processes come up.")
         bodies: dict[str, tuple[Callable[..., None], Callable[[], object]]] = {
             "control": (run_control, self._control_setup),
@@ -344,10 +344,12 @@ class Supervisor:
             bodies["window"] = (run_operator_window, self._window_setup)
         for process, (body, setup_of) in bodies.items():
             self._children[process] = Child(process, body, setup_of, self._lines)
-        if self._mode == "adapt":
-            with fit_for_children():
-                self._trainer = TrainerProcess(self._config, self._run)
-            self._make_modest()
+
+    def _start_trainer(self) -> None:
+        """Start the trainer, which has nothing to learn from before the first episode."""
+        with fit_for_children():
+            self._trainer = TrainerProcess(self._config, self._run)
+        self._make_modest()
 
     def _camera_setup(self, name: str) -> CameraSetup | SimulatedCameraSetup:
         cell, devices = self._config.cell, self._config.devices
@@ -576,6 +578,8 @@ class Supervisor:
             self._closed()
         elif isinstance(message, Ready):
             self._children[name].ready = True
+            if name == "control" and self._mode == "adapt" and self._trainer is None:
+                self._start_trainer()  # only now: so the loop, as heavy to load, comes up sooner
             if self._faults.pop(name, None) is not None:
                 self._speaker.say(FaultCleared(name))
 
@@ -698,9 +702,12 @@ class Supervisor:
     def _stop(self) -> None:
         """End every process: the arm holds, an open episode stays as interrupted."""
         Speaker(self._lines.stop).say(Said(self._ending or "The session ends."))
-        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        if self._trainer is not None:
+            self._trainer.dismiss()
+        asked_s = time.monotonic()
         for child in self._children.values():
-            child.join(max(0.1, deadline_s - time.monotonic()))
+            patience_s = STOP_TIMEOUT_S if child.ready else STOP_UNREADY_S
+            child.join(max(0.1, asked_s + patience_s - time.monotonic()))
         if self._trainer is not None:
             self._trainer.stop()
         self._hear()
