@@ -107,10 +107,7 @@ def write_head(store: Store, name: str, head: Head) -> None:
 
 
 def send_item(store: Store, name: str, folder: Path) -> Item:
-    """Put all files of a folder into the store, and what lists them last. Raises StoreError, OSError.
-
-    Nobody sees it before it is in a head.
-    """
+    """Put all files of a folder into the store; nobody sees it before it is in a head. Raises StoreError, OSError."""
     changed_ns = folder.stat().st_mtime_ns
     manifest: Manifest = {}
     batch: dict[str, bytes] = {}
@@ -127,8 +124,7 @@ def send_item(store: Store, name: str, folder: Path) -> Item:
         manifest[path.relative_to(folder).as_posix()] = tuple(pieces)
     content = _MANIFESTS.dump_json(manifest)
     listed = Piece(len(content), hashlib.sha256(content).hexdigest())
-    store.write_all(batch)
-    store.write_all({f"{name}/{listed.sha256}": content})
+    store.write_all(batch | {f"{name}/{listed.sha256}": content})
     return Item(listed, changed_ns)
 
 
@@ -162,8 +158,9 @@ def fetch_item(store: Store, name: str, item: Item, staged: Path) -> None:
         for (path, _), content in zip(batch, contents, strict=True):
             with path.open("ab") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+    for path in wanted:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def remove_item(store: Store, name: str, item: Item) -> None:

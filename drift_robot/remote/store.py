@@ -23,7 +23,7 @@ class StoreError(Exception):
 class Store:
     """The objects under one URL. Every call may take long, and raises StoreError if the store fails.
 
-    `beat` is called after each request, as a sign that things go on.
+    `beat` is called whenever a part of an item has been read or written, as a sign that things go on.
     """
 
     def __init__(self, url: str, beat: Callable[[], None] = lambda: None) -> None:
@@ -53,6 +53,7 @@ class Store:
                 )
             except FileNotFoundError as error:
                 raise StoreError(f"{self.url} does not hold all that it announces: {error} is missing.") from error
+        self._beat()
         return contents
 
     def write_all(self, contents: Mapping[str, bytes]) -> None:
@@ -62,6 +63,7 @@ class Store:
                 for parent in {Path(self._path(name)).parent for name in contents}:
                     self._make_folder(parent)
             self._files.pipe({self._path(name): content for name, content in contents.items()})
+        self._beat()
 
     def replace(self, name: str, content: bytes) -> None:
         """Write an object that others may be reading: they see the old or the new one."""
@@ -99,7 +101,6 @@ class Store:
         except Exception as error:  # every kind of store has errors of its own
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise StoreError(f"The store {self.url} does not answer ({reason:.{REASON_LENGTH}}).") from error
-        self._beat()
 
 
 def url_fault(url: str) -> str | None:
@@ -107,9 +108,7 @@ def url_fault(url: str) -> str | None:
     if not url.strip() or "::" in url:
         return f"'{url}' is no store: give a folder or a URL such as s3://bucket/run."
     if urlsplit(url).username is not None:
-        return (
-            f"{url.rpartition('@')[2]} is given with a key, which belongs into the environment; leave it out."
-        )
+        return f"{url.rpartition('@')[2]} is given with a key, which belongs into the environment; leave it out."
     return None
 
 

@@ -36,7 +36,7 @@ from drift_robot.trainer import TrainerProcess, TrainerWord, online_phase
 
 BEAT_S = 10.0
 FIGURES_S = 10.0
-"""How often the session is told at least that the trainer is there, and at most what its figures are."""
+"""How often the session is told at least that the trainer is there, and at most, while it trains, its figures."""
 MAX_RESTARTS = 3
 Say = Callable[[str], None]
 
@@ -140,7 +140,8 @@ class Mirror:
     def _figures(self, word: TrainerWord) -> int:
         """Send the trainer's figures now and then; return up to which round they are there."""
         assert self._exchange is not None
-        if word.rounds == self._exchange.head.figures or time.monotonic() - self._figures_s < FIGURES_S:
+        recent = word.state != "waiting" and time.monotonic() - self._figures_s < FIGURES_S
+        if word.rounds == self._exchange.head.figures or recent:
             return self._exchange.head.figures
         with suppress(DataError):
             self._store.replace(FIGURES, read_bytes(self._run.trainer_figures, FIGURES_BYTES))
@@ -215,7 +216,7 @@ def train(url: str, run: RunFolder, threads: int | None, say: Say) -> None:
             finally:
                 trainer.stop()
                 with suppress(StoreError, OSError):
-                    mirror.turn(None)
+                    mirror.turn(trainer.word())
             if mirror.configuration != asked_for:
                 config = config_from_dict(mirror.configuration, url)
                 say("The session's configuration has changed; the trainer starts again.")

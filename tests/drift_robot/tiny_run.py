@@ -162,3 +162,12 @@ def columns(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     episode = Episode.open(path)
     names = ("observation.tcp", "action.executed", "action.learner", "owner", "policy.version", "policy.rank")
     return {name: np.asarray(episode.column(name)) for name in names}
+
+
+def same_episodes(one: RunFolder, other: RunFolder) -> bool:
+    """Whether the online episodes of two runs say the same about driving."""
+    pairs = zip(finished_episodes(one.session), finished_episodes(other.session), strict=True)
+    return all(
+        all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(x.values(), y.values(), strict=True))
+        for x, y in ((columns(first), columns(second)) for first, second in pairs)
+    )
