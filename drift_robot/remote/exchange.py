@@ -53,9 +53,8 @@ class Exchange:
 
     def send(self, folders: Mapping[str, Path], **changes: Any) -> None:
         """Offer these folders as items, and nothing else, once what is new of them was sent; `changes` as in `put`."""
-        base = {name for name in folders if not name.startswith("session/")}
         items = {name: item for name, item in self.head.items.items() if name in folders}
-        self.put(items=items, complete=base <= items.keys(), **changes)
+        self.put(items=items, complete=folders.keys() <= items.keys(), **changes)
         for name, folder in folders.items():
             try:
                 if name in items and items[name].changed_ns == folder.stat().st_mtime_ns:
@@ -63,7 +62,7 @@ class Exchange:
                 items = items | {name: send_item(self._store, name, folder)}
             except FileNotFoundError:  # dropped by the operator, or pruned, in this moment
                 continue
-            self.put(items=items, complete=base <= items.keys(), **changes)
+            self.put(items=items, complete=folders.keys() <= items.keys(), **changes)
 
     def fetch(self, items: Mapping[str, Item]) -> None:
         """Bring items into the run folder, each of which appears whole; a damaged one keeps none of the others back."""

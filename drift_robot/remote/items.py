@@ -65,7 +65,7 @@ class Item:
 class Head:
     """What one side offers and says.
 
-    `run` is the run's own name, `writer` the process that wrote it. `complete`: all is there that training begins with.
+    `run` is the run's own name, `writer` the process that wrote it. `complete`: all that it has is there.
     `barred`: quarantined versions. `asked`: of the session the wish to train now, a number of its own; of the trainer
     the last one that it has fulfilled. `configuration` is the session's; `beat` changes while the trainer is there,
     `word` is what it says, `figures` up to which round its figures are there, and `fault` what is wrong in the store.

@@ -161,9 +161,8 @@ class Mirror:
 
     def _drop(self, theirs: Head) -> None:
         """Remove what the session has dropped; it keeps that itself."""
-        here = offered_episodes(self._run)
-        for name, folder in here.items():
-            if name not in theirs.items:
+        for name, folder in offered_episodes(self._run).items():
+            if theirs.complete and name not in theirs.items:
                 self._run.incoming.mkdir(exist_ok=True)
                 gone = folder.rename(self._run.incoming / f"{folder.name}.dropped")
                 shutil.rmtree(gone)
