@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from data.arrays import GrowingArray, read_column, read_group, read_rows, write_group
-from data.errors import DataError, DiskError
+from data.errors import DataError, DiskError, MissingDataError
 from data.labels import apply, relabellings
 from data.schema import ARM_COLUMNS, Array, Column, EpisodeLayout, Outcome, Step
 
@@ -216,6 +216,8 @@ class Episode:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a whole or a partial episode. Raises DataError if there is none or it is of another format."""
+        if not path.is_dir():
+            raise MissingDataError(f"{path} is not there; 'drift-robot data list' shows a session's episodes.")
         attributes = read_group(path)
         if attributes.get("format") != FORMAT or attributes.get("format_version") != FORMAT_VERSION:
             found = f"{attributes.get('format')!r} version {attributes.get('format_version')!r}"

@@ -94,9 +94,13 @@ class Leashed:
                 return self._leash.recv_bytes(MAX_WORDS).decode(errors="replace")
         return ""
 
+    def dismiss(self) -> None:
+        """Ask it to stop, without waiting."""
+        self._leash.close()
+
     def stop(self) -> None:
         """Ask it to stop; kill it if it does not."""
-        self._leash.close()
+        self.dismiss()
         self._process.join(self.stop_s)
         if self._process.is_alive():
             self._process.kill()

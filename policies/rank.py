@@ -1,8 +1,9 @@
 """Rank modulation (DRIFT, arXiv 2502.03822): layers whose r leading singular directions are trained.
 
 Below its maximal rank a layer's weight, seen as a matrix W (m, n), is W = U diag(S) V^T + frozen, with U (m, r),
-S (r,) and V (n, r) trainable. The forward pass is one operation with the merged weight; the backward pass forms
-the factors' gradients without the weight's where that is cheaper. LoRA lives elsewhere.
+S (r,) and V (n, r) trainable. The forward pass is the plain operation with the merged weight. The backward pass is the
+plain one, too, with the weight's gradient projected on the factors; or, where that is cheaper, it forms the factors'
+gradients without the weight's. LoRA lives elsewhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.grad import conv1d_input, conv1d_weight
+from torch.nn.grad import conv1d_input
 
 from policies import convolution, moments
 from policies.errors import PolicyError
@@ -20,6 +21,8 @@ from policies.moments import Factors
 
 # One flop of the factored gradient costs as much as this many of the dense one: its products are thinner.
 FACTORED_FLOP_COST = 2.0
+# In a layer with fewer rows the number of operations decides, not flops, and nothing beats torch's own gradient.
+FACTORED_FROM_ROWS = 256
 
 PlainLayer = TypeVar("PlainLayer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d)
 
@@ -112,10 +115,13 @@ class RankModulated(nn.Module):
         weight = self.merged_weight()
         if not torch.is_grad_enabled():
             return self.operate(x, weight, self.bias)
-        y: Tensor = _Factored.apply(  # type: ignore[no-untyped-call]
-            x, factors.u, factors.s, factors.v, self.bias, weight, self
-        )
-        return y
+        if self.cheaper_factored(self.positions(x)):
+            y: Tensor = _Factored.apply(  # type: ignore[no-untyped-call]
+                x, factors.u, factors.s, factors.v, self.bias, weight, self
+            )
+            return y
+        merged = _Merged.apply(factors.u, factors.s, factors.v, weight)  # type: ignore[no-untyped-call]
+        return self.operate(x, merged, self.bias)
 
     def cheaper_factored(self, positions: int) -> bool:
         """Whether forming the gradient from U^T g and V^T x costs less than forming the weight's and projecting it.
@@ -124,7 +130,12 @@ class RankModulated(nn.Module):
         2 m n P + 4 m n r.
         """
         m, n, r = self.shape[0], self.shape[1:].numel(), self.rank
-        return FACTORED_FLOP_COST * 4 * r * positions * (m + n) < 2 * m * n * positions + 4 * m * n * r
+        fewer = FACTORED_FLOP_COST * 4 * r * positions * (m + n) < 2 * m * n * positions + 4 * m * n * r
+        return fewer and m >= FACTORED_FROM_ROWS
+
+    def positions(self, x: Tensor) -> int:
+        """Return the number of columns that `signals` will have for an input."""
+        raise NotImplementedError
 
     def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the plain operation with a weight."""
@@ -146,14 +157,6 @@ class RankModulated(nn.Module):
         """Return the plain layer; called at full rank, it gets this layer's own parameters."""
         raise NotImplementedError
 
-    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return G V (m, r) and G^T U (n, r), by way of V^T X and U^T R or by way of G, whichever is cheaper."""
-        rows, windows = self.signals(x, g)
-        if self.cheaper_factored(rows.shape[1]):
-            return rows @ (v.T @ windows).T, windows @ (u.T @ rows).T
-        gradient = rows @ windows.T
-        return gradient @ v, gradient.T @ u
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._merged_from = None  # version counters do not survive copying
@@ -172,6 +175,10 @@ class ModulatedLinear(RankModulated):
     def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Return g and x, a column per position."""
         return g.reshape(-1, g.shape[-1]).T, x.reshape(-1, x.shape[-1]).T
+
+    def positions(self, x: Tensor) -> int:
+        """Return the size of all dimensions but the last."""
+        return x.shape[:-1].numel()
 
     def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
         """Return g W."""
@@ -208,27 +215,6 @@ class _Windowed(RankModulated):
         windows = convolution.windows(windowed, self.shape[2], self.stride, self.padding)
         return convolution.positions(rows), windows
 
-    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return G V and G^T U as the base class does; narrow layers take convolutions in place of the unfolding."""
-        if self.shape[0] >= convolution.PRODUCTS_FROM_ROWS:
-            return super().projected_gradient(x, g, u, v)
-        rows, windowed = self.windowed_signals(x, g)
-        if not self.cheaper_factored(rows.shape[0] * rows.shape[2]):
-            gradient = self._correlate(rows, windowed)
-            return gradient @ v, gradient.T @ u
-        kernels = v.T.reshape(-1, *self.shape[1:])
-        projected = F.conv1d(windowed, kernels, None, self.stride, self.padding)
-        along_v = convolution.positions(rows) @ convolution.positions(projected).T
-        return along_v, self._correlate(u.T @ rows, windowed).T
-
-    def _correlate(self, rows: Tensor, windowed: Tensor) -> Tensor:
-        """Return rows (B, k, L') times the windows of the other signal, (k, n)."""
-        shape = (rows.shape[1], *self.shape[1:])
-        products: Tensor = conv1d_weight(  # type: ignore[no-untyped-call]
-            windowed, shape, rows, self.stride, self.padding
-        )
-        return products.flatten(1)
-
 
 class ModulatedConv1d(_Windowed):
     """A 1-D convolution; its matrix is (out, in * kernel)."""
@@ -240,6 +226,10 @@ class ModulatedConv1d(_Windowed):
     def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Return g by position and x through windows."""
         return g, x
+
+    def positions(self, x: Tensor) -> int:
+        """Return batch times length of the output."""
+        return x.shape[0] * ((x.shape[2] + 2 * self.padding - self.shape[2]) // self.stride + 1)
 
     def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
         """Return the transposed convolution of g (B, out, L')."""
@@ -269,6 +259,10 @@ class ModulatedConvTranspose1d(_Windowed):
         """Return x by position and g through windows."""
         return x, g
 
+    def positions(self, x: Tensor) -> int:
+        """Return batch times length of the input."""
+        return x.shape[0] * x.shape[2]
+
     def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
         """Return the convolution of g (B, out, L')."""
         return convolution.conv1d(g, weight, None, self.stride, self.padding)
@@ -283,8 +277,24 @@ class ModulatedConvTranspose1d(_Windowed):
         return _with_parameters(plain, self)
 
 
+class _Merged(torch.autograd.Function):
+    """The merged weight as a function of the factors: a gradient G of the weight becomes theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, s: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(u, s, v)
+        return weight.view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        u, s, v = ctx.saved_tensors
+        gradient = g.flatten(1)
+        return *_of_factors(u, s, gradient @ v, gradient.T @ u), None
+
+
 class _Factored(torch.autograd.Function):
-    """One operation with the merged weight whose backward pass ends in the factors."""
+    """One operation with the merged weight whose backward pass ends in the factors without forming the weight's."""
 
     @staticmethod
     def forward(
@@ -307,10 +317,16 @@ class _Factored(torch.autograd.Function):
         x, u, s, v, weight = ctx.saved_tensors
         layer: RankModulated = ctx.layer
         needs_x, _, _, _, needs_bias = ctx.needs_input_grad[:5]
-        along_v, along_u = layer.projected_gradient(x, g, u, v)
+        rows, windows = layer.signals(x, g)
+        of_factors = _of_factors(u, s, rows @ (v.T @ windows).T, windows @ (u.T @ rows).T)
         grad_x = layer.input_gradient(x, g, weight) if needs_x else None
         grad_bias = layer.bias_gradient(g) if needs_bias else None
-        return grad_x, along_v * s, (u * along_v).sum(0), along_u * s, grad_bias, None, None
+        return grad_x, *of_factors, grad_bias, None, None
+
+
+def _of_factors(u: Tensor, s: Tensor, along_v: Tensor, along_u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of U, S and V from G V (m, r) and G^T U (n, r)."""
+    return along_v * s, (u * along_v).sum(0), along_u * s
 
 
 def leading_factors(matrix: Tensor, rank: int) -> Factors:

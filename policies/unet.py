@@ -21,9 +21,8 @@ class StepEmbedding(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         half = dim // 2
-        self.register_buffer(
-            "frequencies", torch.exp(torch.arange(half) * (-math.log(10_000) / (half - 1))), persistent=False
-        )
+        steps = torch.arange(half, device="cpu")
+        self.register_buffer("frequencies", torch.exp(steps * (-math.log(10_000) / (half - 1))), persistent=False)
         self.layers = nn.Sequential(nn.Linear(2 * half, 4 * dim), nn.Mish(), nn.Linear(4 * dim, dim))
 
     def forward(self, timestep: Tensor) -> Tensor:

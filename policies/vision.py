@@ -126,8 +126,8 @@ class ImageEncoder(nn.Module):
         self.crop_size = (round(size[0] * CROP), round(size[1] * CROP))
         self.trunk = ResNet18() if kind == "resnet18" else SmallCnn()
         self.keypoints = SpatialSoftmax(self.trunk.channels, KEYPOINTS)
-        self.register_buffer("mean", 255 * torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(_IMAGENET_MEAN, device="cpu")[:, None, None], persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(_IMAGENET_STD, device="cpu")[:, None, None], persistent=False)
         if frozen:
             self.requires_grad_(False)
 

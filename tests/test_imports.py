@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from policies.checkpoint import Manifest, save
+from policies.policy import DiffusionPolicy, PolicyConfig
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("drift_robot", "hardware", "calibration", "policies", "data")
 DRIVERS = {
@@ -88,3 +91,22 @@ def test_help_does_not_wait_for_heavy_libraries() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert "typer" in loaded.split()
     assert not HEAVY & set(loaded.split())
+
+
+@pytest.mark.parametrize("cameras", [{}, {"front": (32, 32)}])
+def test_a_policy_is_loaded_and_acts_without_torchs_compiler_whose_import_takes_seconds(
+    tmp_path: Path, cameras: dict[str, tuple[int, int]]
+) -> None:
+    config = PolicyConfig(unet_dims=(8,), cameras=cameras)
+    weights = DiffusionPolicy(config).state_dict()
+    save(tmp_path / "000000", Manifest(0, None, "BC", rank=1, epoch=0, epochs=0, config=config), weights)
+    code = f"""
+import sys
+from pathlib import Path
+import torch
+from drift_robot.actor import Successor
+Successor.load(Path({str(tmp_path / "000000")!r}), torch.device("cpu"))
+print(*{{"torch", "torch._dynamo", "sympy"}} & set(sys.modules))
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert loaded.split() == ["torch"]

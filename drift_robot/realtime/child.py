@@ -28,6 +28,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 CLOSED = 0
 FAILED = 1
 STOP_TIMEOUT_S = 5.0
+STOP_UNREADY_S = 1.0
+"""How long to wait for a process that was told to stop; one that still sets itself up has nothing to finish."""
 NICENESS = -10
 POLL_S = 0.02
 SILENT_S = 5.0

@@ -63,7 +63,7 @@ from drift_robot.realtime.camera_process import (
     run_simulated_camera,
 )
 from drift_robot.realtime.cell_process import CellSetup, run_cell
-from drift_robot.realtime.child import STOP_TIMEOUT_S, Child, fit_for_children
+from drift_robot.realtime.child import STOP_TIMEOUT_S, STOP_UNREADY_S, Child, fit_for_children
 from drift_robot.realtime.control_process import ControlSetup, run_control
 from drift_robot.realtime.lines import Lines, open_lines
 from drift_robot.realtime.messages import (
@@ -86,6 +86,7 @@ from drift_robot.realtime.recorder_process import RecorderSetup, run_recorder
 from drift_robot.realtime.teleop_process import TeleopSetup, run_teleop
 from drift_robot.realtime.window_process import WindowSetup, run_operator_window
 from drift_robot.remote.courier import GOES_ON, RemoteTrainer
+from drift_robot.remote.store import open_files
 from drift_robot.report import EpisodeFigures, recorded_figures
 from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.status import (
@@ -178,6 +179,8 @@ def run_session(
         )
     if mode == "adapt":
         online_phase(config)
+        if config.adapt.store is not None:
+            open_files(config.adapt.store)
     if show_window and config.window.overlay is not None and not Episode.open(config.window.overlay).layout.cameras:
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
@@ -261,8 +264,8 @@ class Supervisor:
         self._status = RingWriter(lines.status)
         self._children: dict[str, Child[Any]] = {}
         self._trainer: TrainerProcess | RemoteTrainer | None = None
-        self._trainer_fault = ""
         self._faults: dict[str, str] = {}
+        self._trainer_fault = ""
         self._ending = ""
         self._failed = False
         self._signal = 0
@@ -329,7 +332,7 @@ class Supervisor:
         )
 
     def _start(self) -> None:
-        """Start all processes; those that take longest first."""
+        """Start all processes but the trainer; those that take longest first."""
         self._say("The session starts: its processes come up.")
         bodies: dict[str, tuple[Callable[..., None], Callable[[], object]]] = {
             "control": (run_control, self._control_setup),
@@ -346,11 +349,13 @@ class Supervisor:
             bodies["window"] = (run_operator_window, self._window_setup)
         for process, (body, setup_of) in bodies.items():
             self._children[process] = Child(process, body, setup_of, self._lines)
-        if self._mode == "adapt":
-            trainer = TrainerProcess if self._config.adapt.store is None else RemoteTrainer
-            with fit_for_children():
-                self._trainer = trainer(self._config, self._run)
-            self._make_modest()
+
+    def _start_trainer(self) -> None:
+        """Start the trainer, which has nothing to learn from before the first episode."""
+        trainer = TrainerProcess if self._config.adapt.store is None else RemoteTrainer
+        with fit_for_children():
+            self._trainer = trainer(self._config, self._run)
+        self._make_modest()
 
     def _camera_setup(self, name: str) -> CameraSetup | SimulatedCameraSetup:
         cell, devices = self._config.cell, self._config.devices
@@ -588,6 +593,8 @@ class Supervisor:
             self._closed()
         elif isinstance(message, Ready):
             self._children[name].ready = True
+            if name == "control" and self._mode == "adapt" and self._trainer is None:
+                self._start_trainer()  # only now: so the loop, as heavy to load, comes up sooner
             if self._faults.pop(name, None) is not None:
                 self._speaker.say(FaultCleared(name))
 
@@ -712,9 +719,12 @@ class Supervisor:
     def _stop(self) -> None:
         """End every process: the arm holds, an open episode stays as interrupted."""
         Speaker(self._lines.stop).say(Said(self._ending or "The session ends."))
-        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        if self._trainer is not None:
+            self._trainer.dismiss()
+        asked_s = time.monotonic()
         for child in self._children.values():
-            child.join(max(0.1, deadline_s - time.monotonic()))
+            patience_s = STOP_TIMEOUT_S if child.ready else STOP_UNREADY_S
+            child.join(max(0.1, asked_s + patience_s - time.monotonic()))
         if self._trainer is not None:
             self._trainer.stop()
         self._hear()

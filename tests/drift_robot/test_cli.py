@@ -99,7 +99,7 @@ def test_every_command_has_help(run_cli: Run, command: tuple[str, ...]) -> None:
         (("data", "stats", "RUN"), "holds no session"),
         (("data", "relabel", "RUN", "--steps", "a-b"), "--steps is 'a-b', but should be FIRST-LAST"),
         (("data", "relabel", "RUN", "--undo", "--outcome", "success"), "give it alone"),
-        (("replay", "RUN"), "zarr.json is missing"),
+        (("replay", "RUN"), "run is not there; 'drift-robot data list' shows"),
         (("emulate", "--host", "192.168.1.10"), "serves loopback addresses only, not 192.168.1.10"),
         (("emulate", "--controller-version", "five"), "'five' is not a controller version"),
         (("fault", "127.3.2.1"), "start one with 'drift-robot emulate --host 127.3.2.1'"),

@@ -53,6 +53,14 @@ def finished_environment(repository: Path) -> None:
     (repository / ".venv" / "rendering.txt").write_text("egl")
 
 
+def replace_python(repository: Path, ending: str) -> None:
+    """Put a script in the place of the environment's Python that prints what it was given and ends so."""
+    python = repository / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text(f'#!/bin/sh\necho "$*"\n{ending}\n')
+    python.chmod(0o755)
+
+
 def test_a_finished_environment_hands_over_to_the_command_at_once(repository: Path) -> None:
     finished_environment(repository)
     began = time.monotonic()
@@ -73,10 +81,7 @@ def test_run_passes_on_the_command_and_tells_mujoco_what_renders_here(
 @pytest.mark.parametrize("failing", ["not realtime", "-m realtime", "nothing"])
 def test_all_tests_run_in_two_calls_and_one_that_fails_fails_them_all(repository: Path, failing: str) -> None:
     finished_environment(repository)
-    python = repository / ".venv" / "bin" / "python"
-    python.unlink()
-    python.write_text(f'#!/bin/sh\necho "$*"\ncase "$*" in *"{failing}"*) exit 3;; esac\n')
-    python.chmod(0o755)
+    replace_python(repository, f'case "$*" in *"{failing}"*) exit 3;; esac')
     process = start(repository, "test")
     out, _ = process.communicate()
     assert [" -n " in line for line in out.splitlines()] == [True, False]
@@ -85,10 +90,7 @@ def test_all_tests_run_in_two_calls_and_one_that_fails_fails_them_all(repository
 
 def test_tests_with_options_run_in_one_call(repository: Path) -> None:
     finished_environment(repository)
-    python = repository / ".venv" / "bin" / "python"
-    python.unlink()
-    python.write_text('#!/bin/sh\necho "$*"\nexit 3\n')
-    python.chmod(0o755)
+    replace_python(repository, "exit 3")
     process = start(repository, "test", "-k", "gate")
     assert process.communicate()[0] == "-m pytest -k gate\n"
     assert process.returncode == 3

@@ -81,7 +81,8 @@ def test_a_modulated_layer_equals_the_original_with_its_bias(name: str, trainabl
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("form", ["factored", "dense"])
 def test_gradients_equal_a_float64_autograd_oracle(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rank, "FACTORED_FLOP_COST", 0.0 if form == "factored" else 1e9)
+    monkeypatch.setattr(rank, "FACTORED_FLOP_COST", 0.0)
+    monkeypatch.setattr(rank, "FACTORED_FROM_ROWS", 0 if form == "factored" else 1000)
     network, _, x = modulated(name, 3)
     layer = layer_of(network)
     with torch.no_grad():  # away from orthonormal factors, as after some steps
@@ -185,7 +186,10 @@ def test_the_forward_pass_is_a_single_operation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["convolution", "wide convolution", "transposed convolution", "linear"])
-def test_at_low_rank_the_weight_gradient_is_never_formed(name: str) -> None:
+def test_at_low_rank_the_factored_form_never_forms_the_weight_gradient(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank, "FACTORED_FROM_ROWS", 0)
     network, plain, _ = modulated(name, 1)
     layer = layer_of(network)
     shape = LAYERS[name][1]
@@ -197,6 +201,17 @@ def test_at_low_rank_the_weight_gradient_is_never_formed(name: str) -> None:
     assert layer.s is not None
     assert layer.s.grad is not None
     assert all(weight_size not in sizes for _, sizes in recorder.calls)
+
+
+def test_a_narrow_layer_takes_torchs_own_gradient_and_a_wide_one_does_not() -> None:
+    found = {}
+    for name in ("convolution", "wide convolution"):
+        network, _, _ = modulated(name, 1)
+        y = network(torch.randn((64, *LAYERS[name][1][1:])))
+        with Recorder() as recorder:
+            y.sum().backward()
+        found[name] = recorder.count("convolution_backward")
+    assert found == {"convolution": 1, "wide convolution": 0}
 
 
 def test_the_merged_weight_is_rebuilt_only_when_a_factor_has_changed() -> None:

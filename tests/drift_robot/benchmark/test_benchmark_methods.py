@@ -102,7 +102,7 @@ def test_its_configuration_is_valid_and_visits_a_step_that_dsr_trains() -> None:
     assert config.policy.train_timesteps / config.policy.sample_steps - 1 < share
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_runs_every_kind_of_method_once_and_a_second_call_only_reports(tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_YAML)

@@ -112,6 +112,7 @@ def test_the_arm_log_has_the_controllers_full_rate(job: tuple[RunFolder, list[st
     assert 0 < np.median(lag_m) < 0.04
 
 
+@pytest.mark.long
 def test_two_versions_are_compared_blind_on_the_same_start_on_the_arm(
     job: tuple[RunFolder, list[str]], tmp_path: Path
 ) -> None:

@@ -67,13 +67,27 @@ def test_a_session_outlives_each_of_its_processes(
     assert [episode.success for episode in figures.episodes] == [True] * wanted
     findings = verify(run.session)
     assert sum(finding.state is State.WHOLE for finding in findings) == wanted
-    assert {finding.state for finding in findings} <= {
-        State.WHOLE,
-        State.PARTIAL,
-        State.LEFTOVER,
-    }  # of the killed recorder
+    # A recorder that is killed while it creates an episode leaves a scratch folder, which is named.
+    assert {finding.state for finding in findings} <= {State.WHOLE, State.PARTIAL, State.LEFTOVER}
     assert active_children() == []
     assert not left_in_shared_memory(before)
+
+
+def test_a_session_outlives_a_trainer_that_died_too_often_and_after_it_its_arm_process(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MAX_RESTARTS", 1)
+    victims, heard = ["trainer", "trainer", "arm"], []
+
+    def say(sentence: str) -> None:
+        heard.append(sentence)
+        if sentence.startswith("Episode") and victims:
+            Timer(1.5, send, [victims.pop(0)]).start()
+
+    figures = run_session(configuration(4), run, "adapt", "scripted", False, say)
+    assert figures.complete, heard
+    assert "The trainer has died too often; the session goes on with the acting policy." in heard
+    assert figures.restarts == {"trainer": 1, "arm": 1}
 
 
 def test_versions_are_swapped_between_episodes_while_the_session_goes_on(run: RunFolder) -> None:
