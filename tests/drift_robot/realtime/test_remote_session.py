@@ -15,7 +15,7 @@ from drift_robot.remote.store import Store
 from drift_robot.run_folder import RunFolder
 from drift_robot.status import SessionStatus, TrainerState, status_to_json
 
-pytestmark = pytest.mark.realtime
+pytestmark = [pytest.mark.realtime, pytest.mark.long]
 
 
 def test_a_session_goes_on_while_the_store_is_gone_and_learns_when_it_is_back(
