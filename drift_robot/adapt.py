@@ -23,6 +23,7 @@ from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
+from drift_robot.remote.courier import GOES_ON, RemoteTrainer
 from drift_robot.report import EpisodeFigures
 from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.seeds import scene_seed
@@ -72,7 +73,7 @@ def _adapt(
     session = open_session(run.session, config)
     layout = episode_layout(config)
     cell = LockstepCell(config, "adapt")
-    trainer = TrainerProcess(config, run)
+    trainer = TrainerProcess(config, run) if config.adapt.store is None else RemoteTrainer(config, run)
     actor: Actor | None = None
     trains = True
     try:
@@ -150,22 +151,25 @@ def _swap(actor: Actor, versions: Versions, version: int, events: EventLog) -> N
     events.note("swap", version=version, before=before, seconds=time.perf_counter() - began_s)
 
 
-def _await_trainer(trainer: TrainerProcess, episodes: int, say: Say, events: EventLog) -> bool:
+def _await_trainer(trainer: TrainerProcess | RemoteTrainer, episodes: int, say: Say, events: EventLog) -> bool:
     """Wait until the trainer has learned from so many episodes; start it again if it dies or hangs.
 
-    Returns False once it has been started again too often.
+    Returns False once it has been started again too often. One elsewhere is not waited for while it is not heard of.
     """
     while True:
         word = trainer.word()
         if word is not None and word.episodes >= episodes and word.state == "waiting":
             return True
+        if absence := trainer.absence():
+            say(f"{absence} {GOES_ON}")
+            return True
         if trainer.killed_for_silence() or not trainer.alive():
             if why := trainer.last_words():
                 say(why)
             if trainer.restarts >= MAX_RESTARTS:
-                say("The trainer has stopped too often; the session goes on with the acting policy.")
+                say(f"{trainer.title} has stopped too often; the session goes on with the acting policy.")
                 return False
-            say("The trainer has stopped; it is started again, and the session goes on.")
+            say(f"{trainer.title} has stopped; it is started again, and the session goes on.")
             events.note("restarted", process="trainer")
             trainer.start()
         time.sleep(POLL_S)

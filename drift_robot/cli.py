@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # everything heavy is imported by the command that needs it, 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # what pygame says when it is loaded is not for the operator
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-RESUMED = ("demo", "collect", "bootstrap", "adapt", "evaluate", "benchmark")
+RESUMED = ("demo", "collect", "bootstrap", "adapt", "evaluate", "benchmark", "train")
 """The commands that go on where they were interrupted."""
 
 app = typer.Typer(
@@ -202,6 +202,29 @@ def adapt(
         f"{len(figures.episodes)} episodes, {labels} expert labels, {figures.swaps} versions swapped in; "
         f"version {figures.final_version} is the newest. Next: drift-robot evaluate {config} --out {out}"
     )
+
+
+@app.command()
+def train(
+    store: Annotated[
+        str,
+        typer.Option(help="The configuration's adapt.store, as this machine reaches it: a folder, or s3://bucket/run."),
+    ],
+    out: Annotated[Path, typer.Option(help="A folder of this machine's own, for a mirror of the run.")],
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads [default: the configuration's adapt.threads].")
+    ] = None,
+) -> None:
+    """Be the trainer of a session on another machine, which meets it in a store if its configuration has `adapt.store`.
+
+    It takes episodes and the configuration from there and puts checked versions there; nothing listens, and nothing of
+    ours runs in between. Keys and addresses of a store come from the environment. Ctrl-C ends it; started again, it
+    goes on, also on another machine.
+    """
+    from drift_robot.remote.train import train as job
+    from drift_robot.run_folder import RunFolder
+
+    job(store, RunFolder(out), threads, Stages(console).say)
 
 
 @app.command()

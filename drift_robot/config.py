@@ -23,6 +23,7 @@ from drift_robot.errors import UserError
 from drift_robot.figures import LoggingConfig
 from drift_robot.gate import GateConfig
 from drift_robot.gating import SimulatedExpertGatingConfig
+from drift_robot.remote.store import url_fault
 from hardware.arms.limits import ArmLimits
 from hardware.devices import DevicesConfig
 from hardware.input_devices import DeviceName
@@ -125,7 +126,8 @@ class AdaptConfig:
     """The online phase.
 
     `pace` "episode" trains one round an episode, reproducibly; "free" trains round after round. Every `hold_out`-th
-    episode with interventions is kept from training, to check candidates on; 0 keeps none.
+    episode with interventions is kept from training, to check candidates on; 0 keeps none. With a `store`, a shared
+    folder or a URL such as s3://bucket/run, the trainer runs elsewhere: `drift-robot train` on another machine.
     """
 
     episodes: Count = 30
@@ -139,6 +141,7 @@ class AdaptConfig:
     candidate_episodes: Count = 3
     hold_out: Annotated[int, Field(ge=0)] = 8
     threads: Count = 1
+    store: str | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -254,6 +257,8 @@ def _check_together(config: Config, source: str) -> None:
             f"{source}: 'adapt.intervention_share' + 'adapt.autonomous_share' is above 1; the rest of a batch is "
             "demonstrations, so lower one of them."
         )
+    if config.adapt.store is not None and (fault := url_fault(config.adapt.store)):
+        raise UserError(f"{source}: key 'adapt.store': {fault}")
     if not config.cell.track_objects and not config.cell.cameras:
         raise UserError(
             f"{source}: the policy would see no objects; set 'cell.track_objects: true' or name a camera in "

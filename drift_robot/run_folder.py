@@ -11,6 +11,9 @@
 <run>/rollouts/               a data session for each version that was evaluated in lock-step
 <run>/comparisons/            a data session for each two versions that were compared
 <run>/trainer.json            the trainer's last word; trainer.jsonl its figures, a line a round
+<run>/remote.json             the run's name among those in stores, if its trainer is elsewhere
+<run>/store.json              the last word of the process that exchanges with the store
+<run>/incoming/               what is being fetched from there
 """
 
 import fcntl
@@ -86,6 +89,21 @@ class RunFolder:
     def trainer_figures(self) -> Path:
         """The trainer's figures, one line of JSON a round."""
         return self.path / "trainer.jsonl"
+
+    @property
+    def remote(self) -> Path:
+        """The run's name among those in stores."""
+        return self.path / "remote.json"
+
+    @property
+    def store_status(self) -> Path:
+        """The last word of the process that exchanges with the store."""
+        return self.path / "store.json"
+
+    @property
+    def incoming(self) -> Path:
+        """What is being fetched from a store."""
+        return self.path / "incoming"
 
     def versions(self) -> Versions:
         """Return the published versions."""

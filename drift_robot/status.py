@@ -22,13 +22,14 @@ OWNERS = {Phase.LEARNER: Owner.LEARNER, Phase.TRANSITION: Owner.TRANSITION, Phas
 
 
 class TrainerState(Enum):
-    """What the trainer is doing; ABSENT in sessions that do not train."""
+    """What the trainer is doing; ABSENT in sessions that do not train, AWAY if one elsewhere is not heard of."""
 
     ABSENT = "absent"
     IDLE = "idle"
     TRAINING = "training"
     CHECKING = "checking"
     DEAD = "dead"
+    AWAY = "away"
 
 
 @with_config(NOT_ONLY_FINITE)

@@ -6,17 +6,12 @@ small file. It may be killed at any time: what it had published stays, and a new
 
 import os
 import shutil
-import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,8 +30,8 @@ from drift_robot.compute import chosen_device
 from drift_robot.config import AdaptConfig, Config
 from drift_robot.errors import UserError
 from drift_robot.figures import TrainingFigures
+from drift_robot.leash import Leashed, serve
 from drift_robot.run_folder import RunFolder
-from drift_robot.silence import Silence
 from drift_robot.training import DivergedError, calibrated_alarm, train_batch
 from policies.checkpoint import Manifest, load_policy, load_training, save
 from policies.errors import PolicyError
@@ -48,7 +43,6 @@ BEAT_S = 1.0
 SILENT_S = 120.0
 START_S = 600.0
 """For how long a trainer may show no sign of life: between two pieces of its work, and until its first word."""
-MAX_WORDS = 10_000
 NO_MEMORY = "can't allocate memory"  # torch on the CPU has no exception of its own for it
 CANNED_WINDOWS = 16
 KEPT_STATES = 3  # beside the bootstrapped one
@@ -347,19 +341,8 @@ class Trainer:
 
 
 def _main(config: Config, folder: Path, threads: int, leash: "Connection[bytes, bytes]") -> None:
-    """Be the trainer until the other end of the leash is closed, by the session or by its death.
-
-    Why it ends otherwise it says in one sentence on the leash: the disk may be what has failed.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    try:
-        Trainer(config, RunFolder(folder)).run(leash.poll)
-    except Exception as error:
-        with suppress(OSError):
-            leash.send_bytes(_last_words(error).encode())
-        sys.exit(1)
+    serve(leash, lambda stop: Trainer(config, RunFolder(folder)).run(stop), _last_words)
 
 
 def _last_words(error: Exception) -> str:
@@ -372,78 +355,24 @@ def _last_words(error: Exception) -> str:
     return f"The trainer met an error that it does not know: {error!r:.300}"
 
 
-class TrainerProcess:
+class TrainerProcess(Leashed):
     """The trainer as a child process: started, watched and stopped by the session, which never waits for its work."""
 
+    title = "The trainer"
+
     def __init__(self, config: Config, run: RunFolder) -> None:
-        self._config = config
         self._run = run
-        self._context = get_context("spawn")
-        self.restarts = 0
-        self._process = self._spawn()
+        super().__init__("trainer", _main, (config, run.path, config.adapt.threads), run.trainer_status)
 
-    def start(self) -> None:
-        """Start it again; one that still runs is killed."""
-        self._process.kill()
-        self._process.join()
-        self.restarts += 1
-        self._process = self._spawn()
-
-    def _spawn(self) -> SpawnProcess:
-        self._silence = Silence()
-        theirs, self._leash = self._context.Pipe()
-        process = self._context.Process(
-            target=_main,
-            args=(self._config, self._run.path, self._config.adapt.threads, theirs),
-            name="trainer",
-            daemon=True,
-        )
-        process.start()
-        theirs.close()
-        return process
-
-    @property
-    def pid(self) -> int | None:
-        """The process number."""
-        return self._process.pid
-
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._process.is_alive()
-
-    def killed_for_silence(self) -> float | None:
-        """Kill the process if it has shown no sign of life for too long: then return how long, in seconds."""
-        limit_s = START_S if self.word() is None else SILENT_S
-        try:
-            beat = self._run.trainer_status.stat().st_mtime_ns
-        except FileNotFoundError:
-            beat = 0
-        if self._silence.after(beat, time.monotonic_ns()) < limit_s:
-            return None
-        self._silence = Silence()
-        self._process.kill()
-        return limit_s
+    def silence_limit_s(self) -> float:
+        """Return for how long it may show no sign of life now: longer until its first word."""
+        return START_S if self.word() is None else SILENT_S
 
     def word(self) -> TrainerWord | None:
         """Return what it said last, None before this process's first word."""
         word = read_word(self._run.trainer_status)
         return word if word is not None and word.pid == self._process.pid else None
 
-    def last_words(self) -> str:
-        """Return why it has ended, in one sentence, or nothing if it was killed. To be asked once, after its death."""
-        with suppress(OSError, EOFError):
-            if self._leash.poll():
-                return self._leash.recv_bytes(MAX_WORDS).decode(errors="replace")
+    def absence(self) -> str:
+        """Return why it cannot be heard of although its process lives: a child of ours always can."""
         return ""
-
-    def dismiss(self) -> None:
-        """Ask it to stop, without waiting."""
-        self._leash.close()
-
-    def stop(self) -> None:
-        """Ask it to stop; kill it if it does not."""
-        self.dismiss()
-        self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()

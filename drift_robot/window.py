@@ -92,6 +92,7 @@ TRAINER = {
     TrainerState.TRAINING: (BLUE, "training"),
     TrainerState.CHECKING: (VIOLET, "checking"),
     TrainerState.DEAD: (RED, "stopped"),
+    TrainerState.AWAY: (RED, "out of reach"),
 }
 VERBS = {
     Verb.TAKEOVER: "take over",
@@ -328,7 +329,7 @@ def _trainer_card(canvas: Canvas, trainer: TrainerStatus) -> None:
 
 def _next_version(trainer: TrainerStatus) -> str:
     """Say when the next version comes, or what it waits for."""
-    if trainer.state is TrainerState.DEAD:
+    if trainer.state in (TrainerState.DEAD, TrainerState.AWAY):
         return "the policy acts on"
     if trainer.next_version_s is not None:
         return f"next version in about {_duration(trainer.next_version_s)}"

@@ -8,6 +8,7 @@
 | control, recorder | the arm holds, the episode is interrupted; started again |
 | teleop, a camera | the arm holds; started again; the operator resumes |
 | trainer | started again; the session goes on with the acting policy |
+| exchange with a trainer elsewhere | the same |
 | window | started again; closed or dead too often, the session goes on without it, or ends with its keyboard |
 | supervisor | every process sees that its parent is gone, and ends; an open episode stays as interrupted |
 
@@ -84,6 +85,8 @@ from drift_robot.realtime.pacing import WorstCadence
 from drift_robot.realtime.recorder_process import RecorderSetup, run_recorder
 from drift_robot.realtime.teleop_process import TeleopSetup, run_teleop
 from drift_robot.realtime.window_process import WindowSetup, run_operator_window
+from drift_robot.remote.courier import GOES_ON, RemoteTrainer
+from drift_robot.remote.store import open_files
 from drift_robot.report import EpisodeFigures, recorded_figures
 from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.status import (
@@ -176,6 +179,8 @@ def run_session(
         )
     if mode == "adapt":
         online_phase(config)
+        if config.adapt.store is not None:
+            open_files(config.adapt.store)
     if show_window and config.window.overlay is not None and not Episode.open(config.window.overlay).layout.cameras:
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
@@ -258,7 +263,7 @@ class Supervisor:
         self._arm = RingReader(lines.arm)
         self._status = RingWriter(lines.status)
         self._children: dict[str, Child[Any]] = {}
-        self._trainer: TrainerProcess | None = None
+        self._trainer: TrainerProcess | RemoteTrainer | None = None
         self._faults: dict[str, str] = {}
         self._trainer_fault = ""
         self._ending = ""
@@ -347,8 +352,9 @@ class Supervisor:
 
     def _start_trainer(self) -> None:
         """Start the trainer, which has nothing to learn from before the first episode."""
+        trainer = TrainerProcess if self._config.adapt.store is None else RemoteTrainer
         with fit_for_children():
-            self._trainer = TrainerProcess(self._config, self._run)
+            self._trainer = trainer(self._config, self._run)
         self._make_modest()
 
     def _camera_setup(self, name: str) -> CameraSetup | SimulatedCameraSetup:
@@ -470,20 +476,29 @@ class Supervisor:
             else:
                 self._restart(child)
         if self._trainer is not None and self._trainer.alive():
-            self._complain("The trainer", self._trainer.killed_for_silence())
+            self._complain(self._trainer.title, self._trainer.killed_for_silence())
+            self._note_absence(self._trainer.absence())
         elif self._trainer is not None:
+            title = self._trainer.title
             if why := self._trainer.last_words():
                 self._say(why)
             if self._trainer.restarts >= MAX_RESTARTS:
-                if not self._trainer_fault:
-                    self._trainer_fault = "The trainer has died too often; the session goes on with the acting policy."
-                    self._say(self._trainer_fault)
+                fault = f"{title} has died too often; the session goes on with the acting policy."
+                if self._trainer_fault != fault:
+                    self._trainer_fault = fault
+                    self._say(fault)
             else:
-                self._say("The trainer has died; it is started again, and the session goes on.")
+                self._say(f"{title} has died; it is started again, and the session goes on.")
                 self._events.note("restarted", process="trainer")
                 with fit_for_children():
                     self._trainer.start()
                 self._make_modest()
+
+    def _note_absence(self, absence: str) -> None:
+        """Tell that the trainer is not heard of, or is again; the session goes on either way."""
+        if absence != self._trainer_fault:
+            self._trainer_fault = absence
+            self._say(f"{absence} {GOES_ON}" if absence else "The trainer is heard of again.")
 
     def _say(self, sentence: str) -> None:
         """Tell the operator: on the terminal, and for some seconds in the window."""
@@ -685,6 +700,8 @@ class Supervisor:
             return TrainerStatus()
         if not self._trainer.alive():
             return TrainerStatus(TrainerState.DEAD)
+        if self._trainer_fault:
+            return TrainerStatus(TrainerState.AWAY)
         word = self._trainer.word()
         if word is None:
             return TrainerStatus(TrainerState.IDLE)

@@ -6,7 +6,6 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tiny_run import (
     ENDINGS,
@@ -19,6 +18,7 @@ from tiny_run import (
     group_is_empty,
     in_shared_memory,
     left_in_shared_memory,
+    same_episodes,
     silently,
     wait_for,
 )
@@ -42,14 +42,6 @@ def adapted(bootstrapped: RunFolder, tmp_path_factory: pytest.TempPathFactory) -
     run = RunFolder(tmp_path_factory.mktemp("adapted") / "run")
     shutil.copytree(bootstrapped.path, run.path)
     return run, adapt(TINY, run, silently, print)
-
-
-def same_episodes(one: RunFolder, other: RunFolder) -> bool:
-    pairs = zip(finished_episodes(one.session), finished_episodes(other.session), strict=True)
-    return all(
-        all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(x.values(), y.values(), strict=True))
-        for x, y in ((columns(first), columns(second)) for first, second in pairs)
-    )
 
 
 def test_the_same_seed_gives_the_same_episodes_and_swaps_although_two_processes_run(

@@ -29,6 +29,7 @@ COMMANDS = (
     "collect",
     "bootstrap",
     "adapt",
+    "train",
     "evaluate",
     "data",
     "replay",

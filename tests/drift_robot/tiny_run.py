@@ -162,3 +162,27 @@ def columns(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     episode = Episode.open(path)
     names = ("observation.tcp", "action.executed", "action.learner", "owner", "policy.version", "policy.rank")
     return {name: np.asarray(episode.column(name)) for name in names}
+
+
+def same_episodes(one: RunFolder, other: RunFolder) -> bool:
+    """Whether the online episodes of two runs say the same about driving."""
+    pairs = zip(finished_episodes(one.session), finished_episodes(other.session), strict=True)
+    return all(
+        all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(x.values(), y.values(), strict=True))
+        for x, y in ((columns(first), columns(second)) for first, second in pairs)
+    )
+
+
+def meeting(config: Config, store: str) -> Config:
+    """Return the configuration of a session that meets its trainer in a store."""
+    return replace(config, adapt=replace(config.adapt, store=store))
+
+
+def ended_trainer(trainer: subprocess.Popen[str]) -> str:
+    """End `drift-robot train` with Ctrl-C; return what it has said."""
+    end(trainer, signal.SIGINT)
+    code, output, errors = finished(trainer)
+    assert code == 130, errors
+    assert "Nothing is lost: the same command goes on from here." in errors
+    wait_for(lambda: group_is_empty(trainer.pid))
+    return output
