@@ -1,6 +1,6 @@
 """How well pictures and arm states are put on one time line, against times that are known.
 
-    python benchmarks/time_alignment.py [--load]
+    python benchmarks/time_alignment.py [--load] [--rate 125] [--width 320]
 
 The emulated cell's physics say when they were as a picture or a state shows them; the real library clients, drivers and
 processes find that time again from stamps of clocks that are off and drift, after delays. The delays are in the
@@ -97,11 +97,17 @@ class Watch:
         return False
 
 
-def measure(host: str, rate_hz: int, seconds: float) -> list[Row]:
-    """Return a row for arm, each camera, and each camera against the arm."""
+def measure(host: str, rate_hz: int, seconds: float, width: int) -> list[Row]:
+    """Return a row for arm, each camera, and each camera against the arm; pictures are 4:3."""
     config = emulated_config(host)
     assert config.devices is not None
-    devices = replace(config.devices, arm=replace(config.devices.arm, latency_s=ARM_DELAY_S))
+    devices = replace(
+        config.devices,
+        arm=replace(config.devices.arm, latency_s=ARM_DELAY_S),
+        cameras={
+            name: replace(camera, width=width, height=width * 3 // 4) for name, camera in config.devices.cameras.items()
+        },
+    )
     config = replace(config, devices=devices)
     cameras = {
         f"camera {name}": (
@@ -157,9 +163,10 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__, "127.0.5.4", 45.0)
     parser.add_argument("--rate", type=int, choices=RATES_HZ, default=500, help="of the robot, Hz")
+    parser.add_argument("--width", type=int, choices=(640, 320), default=640, help="of the emulated cameras' pictures")
     chosen = parser.parse_args()
     with conditions(chosen.load) as told:
-        rows = measure(chosen.host, chosen.rate, chosen.seconds)
+        rows = measure(chosen.host, chosen.rate, chosen.seconds, chosen.width)
     report(told, {"Time alignment": rows}, chosen.json)
 
 
