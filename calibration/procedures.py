@@ -23,6 +23,9 @@ from hardware.cameras.lens import Lens
 from hardware.poses import Array, Pose, rotation_vector
 
 INTRINSICS_VIEWS, HAND_EYE_VIEWS = 24, 36
+INTRINSICS_VIEWS_APART, HAND_EYE_VIEWS_APART = 48, 60
+"""How many views the arm drives to; a camera that stands apart sees the board smaller, so it takes more to be as exact.
+"""
 MIN_HAND_EYE_VIEWS = 10
 TURNED_RAD = np.radians(8.0)
 """How widely (standard deviation) the arm has to turn about at least two axes for a hand-eye calibration."""
@@ -69,7 +72,8 @@ def calibrate_intrinsics(rig: Rig, camera: str, board: Board, software_version: 
         return covered.missing, covered.score
 
     if rig.drives:
-        views = yield from take_by_arm(rig, camera, board, guide, INTRINSICS_VIEWS, missing)
+        wanted = INTRINSICS_VIEWS if rig.cameras[camera].on_arm else INTRINSICS_VIEWS_APART
+        views = yield from take_by_arm(rig, camera, board, guide, wanted, missing)
     else:
         words = "Show the board in all parts of the picture, tilted, near and far, and keep still for each view."
         views = yield from take_by_hand(rig, camera, board, guide, missing, words)
@@ -82,13 +86,14 @@ def calibrate_hand_eye(
 ) -> Procedure[Result]:
     """Find where a camera is. Raises NotGoodEnoughError if the views do not tell."""
     guide = Guide(f"Hand-eye of camera {camera}", "")
-    lens = lens_of(intrinsics)
+    lens, on_arm = lens_of(intrinsics), rig.cameras[camera].on_arm
 
     def missing(views: Sequence[View]) -> tuple[tuple[str, ...], float]:
         return _hand_eye_missing(views)
 
     if rig.drives:
-        views = yield from take_by_arm(rig, camera, board, guide, HAND_EYE_VIEWS, missing, lens)
+        wanted = HAND_EYE_VIEWS if on_arm else HAND_EYE_VIEWS_APART
+        views = yield from take_by_arm(rig, camera, board, guide, wanted, missing, lens)
     else:
         words = "Guide the arm by hand to views that differ, turn the tool each time, and let it rest for each view."
         views = yield from take_by_hand(rig, camera, board, guide, missing, words)
@@ -96,7 +101,6 @@ def calibrate_hand_eye(
         raise NotGoodEnoughError(
             f"The views do not suffice for a hand-eye calibration: missing are {'; '.join(lacks)}."
         )
-    on_arm = rig.cameras[camera].on_arm
     _check_size(lens, views[0])
     solved = solve_hand_eye(board, lens, hand_eye_views(views, on_arm), lens_std_px_of(intrinsics))
     return _hand_eye_result(rig, camera, board, views, solved, intrinsics, software_version)
