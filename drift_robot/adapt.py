@@ -160,9 +160,6 @@ def _await_trainer(trainer: TrainerProcess | RemoteTrainer, episodes: int, say: 
         word = trainer.word()
         if word is not None and word.episodes >= episodes and word.state == "waiting":
             return True
-        if absence := trainer.absence():
-            say(f"{absence} {GOES_ON}")
-            return True
         if trainer.killed_for_silence() or not trainer.alive():
             if why := trainer.last_words():
                 say(why)
@@ -172,4 +169,7 @@ def _await_trainer(trainer: TrainerProcess | RemoteTrainer, episodes: int, say: 
             say(f"{trainer.title} has stopped; it is started again, and the session goes on.")
             events.note("restarted", process="trainer")
             trainer.start()
+        elif absence := trainer.absence():
+            say(f"{absence} {GOES_ON}")
+            return True
         time.sleep(POLL_S)

@@ -498,7 +498,7 @@ class Supervisor:
         """Tell that the trainer is not heard of, or is again; the session goes on either way."""
         if absence != self._trainer_fault:
             self._trainer_fault = absence
-            self._say(f"{absence} {GOES_ON}" if absence else "The trainer is heard of again.")
+            self._say(f"{absence} {GOES_ON}" if absence else "The exchange with the trainer elsewhere works again.")
 
     def _say(self, sentence: str) -> None:
         """Tell the operator: on the terminal, and for some seconds in the window."""
@@ -719,7 +719,7 @@ class Supervisor:
     def _stop(self) -> None:
         """End every process: the arm holds, an open episode stays as interrupted."""
         Speaker(self._lines.stop).say(Said(self._ending or "The session ends."))
-        if self._trainer is not None:
+        if isinstance(self._trainer, TrainerProcess):  # an exchange has to wait for the recorder's last episode
             self._trainer.dismiss()
         asked_s = time.monotonic()
         for child in self._children.values():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
-from data.files import read_json, write_file, write_json
+from data.files import read_bytes, read_json, write_file, write_json
 from drift_robot.config import Config, config_to_dict
 from drift_robot.errors import UserError
 from drift_robot.leash import Leashed, serve
@@ -61,9 +61,13 @@ class Courier:
         self._figures = 0
 
     def turn(self) -> str:
-        """Send what is new and fetch what is new. Returns what is wrong, or nothing. Raises StoreError, OSError."""
+        """Send what is new and fetch what is new. Returns what is wrong, or nothing.
+
+        Raises StoreError, OSError; UserError if a later session has taken over.
+        """
         if self._exchange is None:
             self._exchange = Exchange(self._run, self._store, ROBOT_HEAD, open_session_head(self._run, self._store))
+            self._offer_figures()
         exchange, theirs = self._exchange, read_head(self._store, TRAINER_HEAD)
         if theirs is not None and theirs.run != exchange.head.run:
             raise StoreError(f"A trainer of another run writes into the store {self._store.url}; end it.")
@@ -84,7 +88,7 @@ class Courier:
 
     def _take_word(self, exchange: Exchange, theirs: Head) -> None:
         """Take versions and what the trainer says, in this order: whatever it speaks of is here already."""
-        exchange.bar(theirs.barred)
+        exchange.bar(version for version in theirs.barred if version > 0)  # what is left if all others fail
         versions = self._run.versions()
         missing = {name: item for name, item in theirs.items.items() if name.startswith("versions/")}
         exchange.fetch({name: item for name, item in missing.items() if not (self._run.path / name).exists()})
@@ -97,6 +101,11 @@ class Courier:
         if self._trainer_there and word is not None and word.version in versions.published():
             self._take_figures(theirs.figures)
             write_json(self._run.trainer_status, vars(replace(word, message=word.message[:MESSAGE_LENGTH])))
+
+    def _offer_figures(self) -> None:
+        """Begin the store's figures with those of a trainer that was here before."""
+        if self._store.read(FIGURES, FIGURES_BYTES) is None and self._run.trainer_figures.exists():
+            self._store.replace(FIGURES, read_bytes(self._run.trainer_figures, FIGURES_BYTES))
 
     def _take_figures(self, rounds: int) -> None:
         """Fetch the trainer's figures up to a round, if they are new: the session's report draws them."""
@@ -126,12 +135,10 @@ def carry(run: RunFolder, url: str, configuration: dict[str, Any], stop: Callabl
     store = Store(url, lambda: run.store_status.touch())
     courier = Courier(run, store, configuration)
     clear_incoming(run)
-    _say(run, "")
-    failures, fault, since_s = 0, "", time.monotonic()
+    fault = _say(run, _told(run))
+    failures, since_s = 0, time.monotonic()
     while True:
         last = stop()
-        if last and failures:
-            return
         try:
             wrong = courier.turn()
             failures, since_s = 0, time.monotonic()
@@ -151,8 +158,16 @@ def carry(run: RunFolder, url: str, configuration: dict[str, Any], stop: Callabl
 def _say(run: RunFolder, sentence: str, before: str | None = None) -> str:
     """Let the session know what is wrong, if that is new."""
     if sentence != before:
-        write_json(run.store_status, {"fault": sentence})
+        write_json(run.store_status, {"fault": sentence[:MESSAGE_LENGTH]})
     return sentence
+
+
+def _told(run: RunFolder) -> str:
+    """Return what is wrong by what was said last, also by a process before this one."""
+    try:
+        return str(read_json(run.store_status).get("fault", ""))
+    except DataError:
+        return ""
 
 
 def _wish(path: Path) -> int:
@@ -203,7 +218,4 @@ class RemoteTrainer(Leashed):
         """Return why nothing is heard of the trainer, in one sentence, or nothing while all is well."""
         if self._answers.after(self._beat(), time.monotonic_ns()) >= ABSENT_S:
             return f"The store {self._url} has not answered for more than {ABSENT_S:.0f} s."
-        try:
-            return str(read_json(self._run.store_status).get("fault", ""))
-        except DataError:
-            return ""
+        return _told(self._run)

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from typing import Any
 from data.errors import DataError, MissingDataError
 from data.files import read_json, write_json
 from data.session import finished_episodes
+from drift_robot.errors import UserError
 from drift_robot.remote.items import Head, Item, fetch_item, place, read_head, send_item, write_head
-from drift_robot.remote.store import Store, StoreError
+from drift_robot.remote.store import DamagedError, Store, StoreError
 from drift_robot.run_folder import RunFolder
+from policies.checkpoint import load_manifest
+from policies.errors import PolicyError
 
 ROBOT_HEAD, TRAINER_HEAD, FIGURES = "robot.json", "trainer.json", "trainer.jsonl"
 FIGURES_BYTES = 16 * 2**20
@@ -34,7 +38,10 @@ def pause_s(failures: int) -> float:
 
 
 class Exchange:
-    """Sends items of a run folder, and fetches others into it. `head` is this side's, as the store has it."""
+    """Sends items of a run folder, and fetches others into it. `head` is this side's, as the store has it.
+
+    Of two that write the same head the later one goes on: its first `put` makes the head its own.
+    """
 
     def __init__(self, run: RunFolder, store: Store, mine: str, head: Head) -> None:
         self.head = head
@@ -42,14 +49,25 @@ class Exchange:
         self._run = run
         self._store = store
         self._mine = mine
+        self._writer = secrets.token_hex(8)
         self._not_before_s: dict[str, float] = {}
 
     def put(self, **changes: Any) -> None:
-        """Change this side's head in the store, if there is anything to change."""
-        head = replace(self.head, **changes)
+        """Change this side's head in the store, if there is anything to change. Raises UserError as `hold` does."""
+        head = replace(self.head, writer=self._writer, **changes)
         if head != self.head:
+            self.hold()
             write_head(self._store, self._mine, head)
             self.head = head
+
+    def hold(self) -> None:
+        """Look whether this side's head is still ours, if it ever was. Raises UserError if another writes it now."""
+        if self.head.writer != self._writer:
+            return
+        present = read_head(self._store, self._mine)
+        if present is not None and present.writer != self._writer:
+            side = "session" if self._mine == ROBOT_HEAD else "trainer"
+            raise UserError(f"Another {side} has begun to work with the store {self._store.url}; this one ends.")
 
     def send(self, folders: Mapping[str, Path], **changes: Any) -> None:
         """Offer these folders as items, and nothing else, once what is new of them was sent; `changes` as in `put`."""
@@ -65,7 +83,11 @@ class Exchange:
             self.put(items=items, complete=folders.keys() <= items.keys(), **changes)
 
     def fetch(self, items: Mapping[str, Item]) -> None:
-        """Bring items into the run folder, each of which appears whole; a damaged one keeps none of the others back."""
+        """Bring items into the run folder, each of which appears whole; a damaged one keeps none of the others back.
+
+        A version that has learned on from a quarantined one is quarantined before it appears.
+        """
+        self.faults = {name: fault for name, fault in self.faults.items() if name in items}
         for name, item in items.items():
             if time.monotonic() < self._not_before_s.get(name, 0.0):
                 continue
@@ -73,13 +95,21 @@ class Exchange:
             staged.mkdir(parents=True, exist_ok=True)
             try:
                 fetch_item(self._store, name, item, staged)
-            except StoreError as error:
+            except DamagedError as error:
                 self.faults[name] = str(error)
                 self._not_before_s[name] = time.monotonic() + DAMAGED_PAUSE_S
                 continue
             os.utime(staged, ns=(item.changed_ns, item.changed_ns))  # so that a later change is seen
+            if name.startswith("versions/"):
+                self._bar_descendant(staged)
             place(staged, self._run.path / name)
             self.faults.pop(name, None)
+
+    def _bar_descendant(self, staged: Path) -> None:
+        with suppress(PolicyError):  # what cannot be read cannot act
+            manifest, versions = load_manifest(staged), self._run.versions()
+            if manifest.parent is not None and versions.is_quarantined(manifest.parent):
+                versions.quarantine(manifest.version)
 
     def bar(self, versions: Iterable[int]) -> None:
         """Quarantine versions as the other side has."""

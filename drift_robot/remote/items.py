@@ -19,12 +19,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from drift_robot.remote.store import Store, StoreError
+from drift_robot.remote.store import DamagedError, Store, StoreError
 from drift_robot.trainer import TrainerWord
 
 STRICT = ConfigDict(extra="forbid")
-PIECE_BYTES = 8 * 2**20
-BATCH_BYTES = 4 * PIECE_BYTES
+PIECE_BYTES = 4 * 2**20
+BATCH_BYTES = 2 * PIECE_BYTES
 BATCH_PIECES = 64
 HEAD_BYTES = 4 * 2**20
 MAX_FILES = 20_000
@@ -107,7 +107,10 @@ def write_head(store: Store, name: str, head: Head) -> None:
 
 
 def send_item(store: Store, name: str, folder: Path) -> Item:
-    """Put all files of a folder into the store; nobody sees it before it is in a head. Raises StoreError, OSError."""
+    """Put all files of a folder into the store; nobody sees it before it is in a head.
+
+    Raises StoreError, OSError; FileNotFoundError if the folder has changed meanwhile or is gone.
+    """
     changed_ns = folder.stat().st_mtime_ns
     manifest: Manifest = {}
     batch: dict[str, bytes] = {}
@@ -125,25 +128,28 @@ def send_item(store: Store, name: str, folder: Path) -> Item:
     content = _MANIFESTS.dump_json(manifest)
     listed = Piece(len(content), hashlib.sha256(content).hexdigest())
     store.write_all(batch | {f"{name}/{listed.sha256}": content})
+    if folder.stat().st_mtime_ns != changed_ns:
+        raise FileNotFoundError(f"{folder} has changed while it was sent.")
     return Item(listed, changed_ns)
 
 
 def read_manifest(store: Store, name: str, item: Item) -> Manifest:
-    """Return what an item consists of. Raises StoreError if that is missing, damaged or out of bounds."""
+    """Return what an item consists of. Raises StoreError, DamagedError if that is not as it should be."""
     (content,) = _read_pieces(store, name, [item.manifest])
     try:
         manifest = _MANIFESTS.validate_json(content)
     except ValidationError as error:
-        raise StoreError(f"{name} in {store.url}: its manifest is not one ({_first(error)}).") from error
+        raise DamagedError(f"{name} in {store.url}: its manifest is not one ({_first(error)}).") from error
     if len(manifest) > MAX_FILES or sum(p.bytes for pieces in manifest.values() for p in pieces) > MAX_ITEM_BYTES:
-        raise StoreError(f"{name} in {store.url} is larger than anything of ours.")
+        raise DamagedError(f"{name} in {store.url} is larger than anything of ours.")
     return manifest
 
 
 def fetch_item(store: Store, name: str, item: Item, staged: Path) -> None:
     """Bring an item into a folder of the receiver's own, every piece held against its hash.
 
-    What an earlier try has left there is used if it is right. Raises StoreError, OSError.
+    What an earlier try has left there is used if it is right. Raises StoreError, OSError; DamagedError if the store
+    answers, but not with what the item should be.
     """
     manifest = read_manifest(store, name, item)
     for path in sorted(staged.rglob("*"), reverse=True):
@@ -189,7 +195,7 @@ def _read_pieces(store: Store, name: str, pieces: list[Piece]) -> list[bytes]:
     contents = [found[f"{name}/{piece.sha256}"] for piece in pieces]
     for piece, content in zip(pieces, contents, strict=True):
         if hashlib.sha256(content).hexdigest() != piece.sha256:
-            raise StoreError(f"{name} in {store.url} does not match its hash; it is damaged or was changed.")
+            raise DamagedError(f"{name} in {store.url} does not match its hash; it is damaged or was changed.")
     return contents
 
 

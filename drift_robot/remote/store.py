@@ -20,6 +20,10 @@ class StoreError(Exception):
     """The store does not answer, or what it holds is not as it should be; the text is one sentence."""
 
 
+class DamagedError(StoreError):
+    """What the store holds is not as it should be, although it answers."""
+
+
 class Store:
     """The objects under one URL. Every call may take long, and raises StoreError if the store fails.
 
@@ -52,17 +56,18 @@ class Store:
                     [self._path(name) for name in sizes], [0] * len(sizes), [*sizes.values()], on_error="raise"
                 )
             except FileNotFoundError as error:
-                raise StoreError(f"{self.url} does not hold all that it announces: {error} is missing.") from error
+                raise DamagedError(f"{self.url} does not hold all that it announces: {error} is missing.") from error
         self._beat()
         return contents
 
     def write_all(self, contents: Mapping[str, bytes]) -> None:
-        """Write objects that nobody looks for yet."""
+        """Write objects, each of which appears whole."""
         with self._asked():
-            if self._folder is not None:
-                for parent in {Path(self._path(name)).parent for name in contents}:
-                    self._make_folder(parent)
-            self._files.pipe({self._path(name): content for name, content in contents.items()})
+            if self._folder is None:
+                self._files.pipe({self._path(name): content for name, content in contents.items()})
+            else:
+                for name, content in contents.items():
+                    self._write_file(name, content)
         self._beat()
 
     def replace(self, name: str, content: bytes) -> None:
@@ -70,9 +75,8 @@ class Store:
         with self._asked():
             if self._folder is None:
                 self._files.pipe_file(self._path(name), content)
-            else:  # an object appears whole, a file does not
-                self._make_folder(self._folder)
-                write_file(self._folder / name, content, self._folder / f".{name}.tmp")
+            else:
+                self._write_file(name, content)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove objects; one that is gone already is no error."""
@@ -86,11 +90,13 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder in the store, but not the store: where a share is not mounted nothing must be written."""
-        if self._folder is not None and not self._folder.is_dir():
+    def _write_file(self, name: str, content: bytes) -> None:
+        """Let a file appear whole, as an object does, but never the store: no share may be mounted there."""
+        if self._folder is None or not self._folder.is_dir():
             raise StoreError(f"The store {self.url} is no folder: make it, or mount what it is on.")
-        folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content, path.with_name(f".{path.name}.tmp"))
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

@@ -4,7 +4,6 @@ The trainer is the one of every session, in the same kind of folder; it does not
 machine that is lost takes nothing with it: versions and what training needs to go on lie in the store.
 """
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from data.errors import DataError
-from data.files import read_bytes
+from data.files import read_bytes, write_file
 from drift_robot.config import Config, config_from_dict
 from drift_robot.errors import UserError
 from drift_robot.remote.exchange import (
@@ -49,7 +48,6 @@ class Mirror:
         self.configuration: dict[str, Any] = {}
         self._run = run
         self._store = Store(url, self.beat)
-        self._writer = secrets.token_hex(8)
         self._exchange: Exchange | None = None
         self._written_s = self._figures_s = 0.0
         self._wish = 0
@@ -74,10 +72,12 @@ class Mirror:
         self._exchange.bar(theirs.barred)
         changed = {name: item for name, item in items.items() if _changed_ns(self._run, name) != item.changed_ns}
         self._exchange.fetch(changed)
-        if self._exchange.faults:
-            raise StoreError(next(iter(self._exchange.faults.values())))
+        for name, fault in self._exchange.faults.items():
+            if not name.startswith("session/"):
+                raise StoreError(fault)
         if not theirs.complete:
             return None
+        self._fetch_figures()
         self.configuration = theirs.configuration or {}
         return config_from_dict(self.configuration, f"{ROBOT_HEAD} in {self._store.url}")
 
@@ -86,6 +86,8 @@ class Mirror:
 
         Raises StoreError, OSError; UserError if another trainer has taken over.
         """
+        if noted_store(self._run) is None:
+            raise UserError(f"{self._run.path} has been removed under the trainer; start it again with an empty --out.")
         exchange, theirs = self._exchange, read_head(self._store, ROBOT_HEAD)
         if exchange is None or theirs is None or theirs.run != exchange.head.run:
             raise StoreError(f"The store {self._store.url} holds this run no more.")
@@ -102,9 +104,7 @@ class Mirror:
         self._send(exchange, theirs, word)
 
     def _send(self, exchange: Exchange, theirs: Head, word: TrainerWord | None) -> None:
-        mine = read_head(self._store, TRAINER_HEAD)
-        if mine is not None and mine.writer != self._writer:
-            raise UserError(f"Another trainer has begun to work with the store {self._store.url}; this one ends.")
+        exchange.hold()
         before = dict(exchange.head.items)
         offered = {
             name: folder
@@ -112,9 +112,10 @@ class Mirror:
             if name not in theirs.items and not name.startswith("demonstrations/")
         }
         exchange.send(offered)
-        for name in before.keys() - exchange.head.items.keys():
-            with suppress(StoreError):
-                remove_item(self._store, name, before[name])
+        for name in before.keys() - exchange.head.items.keys() - theirs.items.keys():
+            if name.startswith("training/") and any(other > name for other in offered if other.startswith("training/")):
+                with suppress(StoreError):
+                    remove_item(self._store, name, before[name])
         figures = self._figures(word) if word is not None else exchange.head.figures
         changes: dict[str, Any] = {
             "barred": exchange.barred(),
@@ -135,7 +136,13 @@ class Mirror:
 
     def _show_presence(self, exchange: Exchange) -> None:
         self._written_s = time.monotonic()
-        exchange.put(beat=exchange.head.beat + 1, writer=self._writer)
+        exchange.put(beat=exchange.head.beat + 1)
+
+    def _fetch_figures(self) -> None:
+        """Go on with the figures of the trainers before this one."""
+        path = self._run.trainer_figures
+        if not path.exists() and (content := self._store.read(FIGURES, FIGURES_BYTES)) is not None:
+            write_file(path, content, path.with_name(f".{path.name}.tmp"))
 
     def _figures(self, word: TrainerWord) -> int:
         """Send the trainer's figures now and then; return up to which round they are there."""
@@ -240,7 +247,8 @@ def _started(config: Config, run: RunFolder, threads: int | None) -> TrainerProc
     online_phase(config)
     for session in (run.demonstrations, run.session):
         open_session(session, config)
-    return TrainerProcess(replace(config, adapt=replace(config.adapt, threads=threads or config.adapt.threads)), run)
+    adapt = replace(config.adapt, threads=threads or config.adapt.threads)
+    return TrainerProcess(replace(config, adapt=adapt, compute="auto"), run)  # the robot's GPU is not ours
 
 
 def _exchange_while_it_trains(mirror: Mirror, trainer: TrainerProcess, voice: Voice) -> None:

@@ -52,7 +52,7 @@ def test_a_session_goes_on_while_the_store_is_gone_and_learns_when_it_is_back(
     gone = [status for status in shown if status.trainer.state is TrainerState.AWAY]
     assert gone
     assert any("is no folder" in alarm for alarm in gone[-1].alarms)
-    assert "The trainer is heard of again." in heard
+    assert "The exchange with the trainer elsewhere works again." in heard
     assert figures.swaps >= 1, heard
     assert "trainer" not in figures.restarts, heard
     robot, machine = read_head(Store(str(store)), ROBOT_HEAD), read_head(Store(str(store)), TRAINER_HEAD)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,10 @@ from drift_robot.remote.store import Store, StoreError
 from drift_robot.remote.train import Mirror
 from drift_robot.run_folder import RunFolder
 from drift_robot.trainer import TrainerWord
+from policies.checkpoint import Manifest, save
+from policies.policy import DiffusionPolicy, PolicyConfig
 
+SMALL = PolicyConfig(unet_dims=(8,))
 CONFIGURATION = config_to_dict(Config())
 PIECES = 512
 CUTS = st.lists(st.integers(0, 40), max_size=4)
@@ -314,6 +317,167 @@ def test_of_two_trainers_the_later_one_goes_on(
     with pytest.raises(UserError, match="Another trainer has begun"):
         first.turn(None)
     second.turn(None)
+
+
+def test_an_earlier_trainer_takes_nothing_back_while_it_is_still_sending(
+    robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "BEAT_S", 0.0)
+    courier_of(robot, store).turn()
+    first = mirrored(machine, store)
+    (tmp_path / "second").mkdir()
+    second = mirrored(RunFolder(tmp_path / "second"), store)
+    write_item(RunFolder(tmp_path / "second"), "versions/000001")
+    second.turn(None)
+    with pytest.raises(UserError, match="Another trainer has begun"):
+        first.beat()
+    head = read_head(store, TRAINER_HEAD)
+    assert head is not None
+    assert "versions/000001" in head.items
+
+
+def test_of_two_sessions_the_later_one_goes_on(robot: RunFolder, machine: RunFolder, store: Store) -> None:
+    killed = courier_of(robot, store)
+    killed.turn()
+    mirror = mirrored(machine, store)
+    later = courier_of(robot, store)
+    later.turn()
+    write_item(robot, episode(2))
+    with pytest.raises(UserError, match="Another session has begun"):
+        killed.turn()
+    later.turn()
+    mirror.turn(None)
+    assert episode(2) in visible(machine)
+
+
+def test_figures_go_on_where_a_trainer_here_or_on_another_machine_has_left_them(
+    robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
+) -> None:
+    robot.trainer_figures.write_text('{"round": 1}\n')
+    courier_of(robot, store).turn()
+    mirror = mirrored(machine, store)
+    assert machine.trainer_figures.read_text() == '{"round": 1}\n'
+    machine.trainer_figures.write_text('{"round": 1}\n{"round": 2}\n')
+    mirror.turn(TrainerWord(1, "waiting", rounds=2))
+    other = RunFolder(tmp_path / "other")
+    other.path.mkdir()
+    mirrored(other, store)
+    assert other.trainer_figures.read_text() == '{"round": 1}\n{"round": 2}\n'
+
+
+def test_a_mirror_that_is_removed_under_its_trainer_takes_nothing_out_of_the_store(
+    robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
+) -> None:
+    courier_of(robot, store).turn()
+    mirror = mirrored(machine, store)
+    for name in ("versions/000001", "training/000001"):
+        write_item(machine, name)
+    mirror.turn(None)
+    machine.path.rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="has been removed under the trainer"):
+        mirror.turn(None)
+    other = RunFolder(tmp_path / "other")
+    other.path.mkdir()
+    mirrored(other, store)
+    assert visible(other) == {*visible(robot), "versions/000001", "training/000001"}
+
+
+def test_a_trainer_removes_nothing_that_the_session_offers_too(
+    robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
+) -> None:
+    courier_of(robot, store).turn()
+    mirror = mirrored(machine, store)
+    write_item(machine, "versions/000001")
+    mirror.turn(None)
+    courier = courier_of(robot, store)
+    courier.turn()
+    (Path(store.url) / TRAINER_HEAD).unlink()
+    for _ in range(2):
+        courier.turn()
+        mirror.turn(None)
+    other = RunFolder(tmp_path / "other")
+    other.path.mkdir()
+    mirrored(other, store)
+    assert "versions/000001" in visible(other)
+
+
+def test_what_has_learned_on_from_a_version_that_was_barred_meanwhile_never_acts(
+    robot: RunFolder, machine: RunFolder, store: Store
+) -> None:
+    courier = courier_of(robot, store)
+    courier.turn()
+    mirror = mirrored(machine, store)
+    weights = DiffusionPolicy(SMALL).state_dict()
+    for version, parent in ((1, 0), (2, 1), (3, 2), (4, 0)):
+        manifest = Manifest(version, parent, "D(RR)", rank=1, epoch=0, epochs=0, config=SMALL)
+        save(machine.versions().path(version), manifest, weights)
+        if version == 1:
+            mirror.turn(None)
+            courier.turn()
+            robot.versions().quarantine(1)  # the store is out of reach, and the trainer does not hear of it
+    mirror.turn(None)
+    courier.turn()
+    assert robot.versions().published() == [0, 1, 2, 3, 4]
+    assert robot.versions().good() == [0, 4]
+    mirror.turn(None)
+    assert machine.versions().good() == [0, 4]
+
+
+def test_what_is_wrong_with_an_item_is_forgotten_with_the_item(
+    robot: RunFolder, machine: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_module, "DAMAGED_PAUSE_S", 0.0)
+    courier = courier_of(robot, store)
+    courier.turn()
+    mirror = mirrored(machine, store)
+    write_item(robot, episode(2))
+    courier.turn()
+    damage(next((Path(store.url) / episode(2)).iterdir()))
+    mirror.turn(None)
+    assert "The trainer elsewhere says" in courier.turn()
+    (robot.path / episode(2)).rename(robot.path / "binned")
+    courier.turn()
+    mirror.turn(None)
+    assert courier.turn() == ""
+
+
+def test_an_episode_that_goes_while_it_is_sent_is_not_offered(
+    robot: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items_module, "BATCH_PIECES", 1)
+    write = store.write_all
+
+    def binned(pieces: Mapping[str, bytes]) -> None:
+        write(pieces)
+        if next(iter(pieces)).startswith(episode(1)) and (robot.path / episode(1)).exists():
+            (robot.path / episode(1)).rename(robot.path / "binned")
+
+    monkeypatch.setattr(store, "write_all", binned)
+    courier_of(robot, store).turn()
+    head = read_head(store, ROBOT_HEAD)
+    assert head is not None
+    assert episode(0) in head.items
+    assert episode(1) not in head.items
+
+
+def test_a_store_that_stops_answering_has_not_damaged_what_was_being_fetched(
+    robot: RunFolder, machine: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    courier = courier_of(robot, store)
+    courier.turn()
+    mirror = mirrored(machine, store)
+    write_item(machine, "versions/000001")
+    mirror.turn(None)
+
+    def cut(sizes: Mapping[str, int]) -> list[bytes]:
+        raise StoreError("The store does not answer.")
+
+    with monkeypatch.context() as line:
+        line.setattr(store, "read_all", cut)
+        with pytest.raises(StoreError, match="does not answer"):
+            courier.turn()
+    assert courier.turn() == ""
+    assert "versions/000001" in visible(robot)
 
 
 def test_while_a_session_sends_everything_again_the_trainer_drops_nothing(
