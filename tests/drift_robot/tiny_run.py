@@ -144,8 +144,18 @@ def in_shared_memory() -> set[str]:
     return {entry.name for entry in Path("/dev/shm").iterdir()}
 
 
-def left_in_shared_memory(before: set[str]) -> set[str]:
-    """Return what is new in shared memory and used by no process that still runs (of other programs)."""
+def left_in_shared_memory(before: set[str], patience_s: float = 30.0) -> set[str]:
+    """Return what is new in shared memory, used by no process that still runs (of other programs), and stays.
+
+    What other tests' processes leave when they are killed is gone soon: their resource trackers see to it.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while (left := _unused_in_shared_memory(before)) and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    return left
+
+
+def _unused_in_shared_memory(before: set[str]) -> set[str]:
     inodes = {}
     for entry in in_shared_memory() - before:
         with suppress(FileNotFoundError):
