@@ -23,11 +23,11 @@ from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
-from drift_robot.remote.courier import GOES_ON, RemoteTrainer
+from drift_robot.remote.courier import GOES_ON, TrainerHandle, start_trainer
 from drift_robot.report import EpisodeFigures
 from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.seeds import scene_seed
-from drift_robot.trainer import TrainerProcess, online_phase
+from drift_robot.trainer import online_phase
 from drift_robot.versions import Versions
 from policies.checkpoint import load_manifest
 
@@ -73,7 +73,7 @@ def _adapt(
     session = open_session(run.session, config)
     layout = episode_layout(config)
     cell = LockstepCell(config, "adapt")
-    trainer = TrainerProcess(config, run) if config.adapt.store is None else RemoteTrainer(config, run)
+    trainer = start_trainer(config, run)
     actor: Actor | None = None
     trains = True
     try:
@@ -151,7 +151,7 @@ def _swap(actor: Actor, versions: Versions, version: int, events: EventLog) -> N
     events.note("swap", version=version, before=before, seconds=time.perf_counter() - began_s)
 
 
-def _await_trainer(trainer: TrainerProcess | RemoteTrainer, episodes: int, say: Say, events: EventLog) -> bool:
+def _await_trainer(trainer: TrainerHandle, episodes: int, say: Say, events: EventLog) -> bool:
     """Wait until the trainer has learned from so many episodes; start it again if it dies or hangs.
 
     Returns False once it has been started again too often. One elsewhere is not waited for while it is not heard of.

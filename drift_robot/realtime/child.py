@@ -162,9 +162,10 @@ class Child(Generic[Setup]):
         self._process.kill()
         return limit_s
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end after everybody was told to stop; kill it if it takes too long."""
-        self._process.join(timeout_s)
+    def join(self, asked_s: float) -> None:
+        """Wait for its end after everybody was told to stop, at `asked_s`; kill it if it takes too long."""
+        patience_s = STOP_TIMEOUT_S if self.ready else STOP_UNREADY_S
+        self._process.join(max(0.1, asked_s + patience_s - time.monotonic()))
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

@@ -63,7 +63,7 @@ from drift_robot.realtime.camera_process import (
     run_simulated_camera,
 )
 from drift_robot.realtime.cell_process import CellSetup, run_cell
-from drift_robot.realtime.child import STOP_TIMEOUT_S, STOP_UNREADY_S, Child, fit_for_children
+from drift_robot.realtime.child import Child, fit_for_children
 from drift_robot.realtime.control_process import ControlSetup, run_control
 from drift_robot.realtime.lines import Lines, open_lines
 from drift_robot.realtime.messages import (
@@ -85,7 +85,7 @@ from drift_robot.realtime.pacing import WorstCadence
 from drift_robot.realtime.recorder_process import RecorderSetup, run_recorder
 from drift_robot.realtime.teleop_process import TeleopSetup, run_teleop
 from drift_robot.realtime.window_process import WindowSetup, run_operator_window
-from drift_robot.remote.courier import GOES_ON, RemoteTrainer
+from drift_robot.remote.courier import GOES_ON, TrainerHandle, start_trainer
 from drift_robot.remote.store import open_files
 from drift_robot.report import EpisodeFigures, recorded_figures
 from drift_robot.run_folder import RunFolder, occupied, open_session
@@ -263,7 +263,7 @@ class Supervisor:
         self._arm = RingReader(lines.arm)
         self._status = RingWriter(lines.status)
         self._children: dict[str, Child[Any]] = {}
-        self._trainer: TrainerProcess | RemoteTrainer | None = None
+        self._trainer: TrainerHandle | None = None
         self._faults: dict[str, str] = {}
         self._trainer_fault = ""
         self._ending = ""
@@ -352,9 +352,8 @@ class Supervisor:
 
     def _start_trainer(self) -> None:
         """Start the trainer, which has nothing to learn from before the first episode."""
-        trainer = TrainerProcess if self._config.adapt.store is None else RemoteTrainer
         with fit_for_children():
-            self._trainer = trainer(self._config, self._run)
+            self._trainer = start_trainer(self._config, self._run)
         self._make_modest()
 
     def _camera_setup(self, name: str) -> CameraSetup | SimulatedCameraSetup:
@@ -723,8 +722,7 @@ class Supervisor:
             self._trainer.dismiss()
         asked_s = time.monotonic()
         for child in self._children.values():
-            patience_s = STOP_TIMEOUT_S if child.ready else STOP_UNREADY_S
-            child.join(max(0.1, asked_s + patience_s - time.monotonic()))
+            child.join(asked_s)
         if self._trainer is not None:
             self._trainer.stop()
         self._hear()

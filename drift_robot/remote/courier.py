@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
-from data.files import read_bytes, read_json, write_file, write_json
+from data.files import read_json, write_json
 from drift_robot.config import Config, config_to_dict
 from drift_robot.errors import UserError
 from drift_robot.leash import Leashed, serve
@@ -26,23 +26,24 @@ from drift_robot.remote.exchange import (
     TRAINER_HEAD,
     Exchange,
     clear_incoming,
+    fetch_figures,
     offered_base,
     offered_episodes,
     open_session_head,
     pause_s,
+    send_figures,
 )
 from drift_robot.remote.items import Head, read_head
 from drift_robot.remote.store import Store, StoreError, open_files
 from drift_robot.run_folder import RunFolder
 from drift_robot.silence import Silence
-from drift_robot.trainer import TrainerWord, read_word
+from drift_robot.trainer import TrainerProcess, TrainerWord, read_word
 
 GRACE_S = 10.0
 ABSENT_S = 60.0
 SILENT_S = 600.0
 """For how long nothing may come before the operator is told of the store, of the trainer, and before we are killed."""
 NICENESS = 10
-BEAT_S = 1.0
 MESSAGE_LENGTH = 400
 GOES_ON = "The session goes on with the acting policy."
 
@@ -67,7 +68,8 @@ class Courier:
         """
         if self._exchange is None:
             self._exchange = Exchange(self._run, self._store, ROBOT_HEAD, open_session_head(self._run, self._store))
-            self._offer_figures()
+            if self._store.read(FIGURES, FIGURES_BYTES) is None and self._run.trainer_figures.exists():
+                send_figures(self._run, self._store)  # of a trainer that was here before
         exchange, theirs = self._exchange, read_head(self._store, TRAINER_HEAD)
         if theirs is not None and theirs.run != exchange.head.run:
             raise StoreError(f"A trainer of another run writes into the store {self._store.url}; end it.")
@@ -99,22 +101,10 @@ class Courier:
             self._trainer_beat = theirs.beat
         word = theirs.word
         if self._trainer_there and word is not None and word.version in versions.published():
-            self._take_figures(theirs.figures)
+            if theirs.figures != self._figures:  # the session's report draws them
+                fetch_figures(self._run, self._store)
+                self._figures = theirs.figures
             write_json(self._run.trainer_status, vars(replace(word, message=word.message[:MESSAGE_LENGTH])))
-
-    def _offer_figures(self) -> None:
-        """Begin the store's figures with those of a trainer that was here before."""
-        if self._store.read(FIGURES, FIGURES_BYTES) is None and self._run.trainer_figures.exists():
-            self._store.replace(FIGURES, read_bytes(self._run.trainer_figures, FIGURES_BYTES))
-
-    def _take_figures(self, rounds: int) -> None:
-        """Fetch the trainer's figures up to a round, if they are new: the session's report draws them."""
-        if rounds == self._figures:
-            return
-        if (content := self._store.read(FIGURES, FIGURES_BYTES)) is not None:
-            path = self._run.trainer_figures
-            write_file(path, content, path.with_name(f".{path.name}.tmp"))
-        self._figures = rounds
 
     def _wrong(self, exchange: Exchange, theirs: Head | None) -> str:
         if self._silence.after(theirs.beat if theirs else -1, time.monotonic_ns()) >= ABSENT_S:
@@ -219,3 +209,12 @@ class RemoteTrainer(Leashed):
         if self._answers.after(self._beat(), time.monotonic_ns()) >= ABSENT_S:
             return f"The store {self._url} has not answered for more than {ABSENT_S:.0f} s."
         return _told(self._run)
+
+
+TrainerHandle = TrainerProcess | RemoteTrainer
+"""The trainer as a session sees it, wherever it runs."""
+
+
+def start_trainer(config: Config, run: RunFolder) -> TrainerHandle:
+    """Start the trainer here, or the exchange with the one elsewhere. Raises UserError as `RemoteTrainer` does."""
+    return TrainerProcess(config, run) if config.adapt.store is None else RemoteTrainer(config, run)

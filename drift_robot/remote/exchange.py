@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError, MissingDataError
-from data.files import read_json, write_json
+from data.files import read_bytes, read_json, write_file, write_json
 from data.session import finished_episodes
 from drift_robot.errors import UserError
 from drift_robot.remote.items import Head, Item, fetch_item, place, read_head, send_item, write_head
@@ -140,6 +140,18 @@ def offered_base(run: RunFolder) -> dict[str, Path]:
             *finished_episodes(run.demonstrations),
         ],
     )
+
+
+def send_figures(run: RunFolder, store: Store) -> None:
+    """Put the training figures of a run folder into the store. Raises StoreError; DataError if there are none."""
+    store.replace(FIGURES, read_bytes(run.trainer_figures, FIGURES_BYTES))
+
+
+def fetch_figures(run: RunFolder, store: Store) -> None:
+    """Bring the store's training figures, if there are any, into a run folder. Raises StoreError, OSError."""
+    if (content := store.read(FIGURES, FIGURES_BYTES)) is not None:
+        path = run.trainer_figures
+        write_file(path, content, path.with_name(f".{path.name}.tmp"))
 
 
 @dataclass(frozen=True)

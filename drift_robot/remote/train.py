@@ -12,21 +12,20 @@ from dataclasses import replace
 from typing import Any
 
 from data.errors import DataError
-from data.files import read_bytes, write_file
 from drift_robot.config import Config, config_from_dict
 from drift_robot.errors import UserError
 from drift_robot.remote.exchange import (
-    FIGURES,
-    FIGURES_BYTES,
     ROBOT_HEAD,
     TRAINER_HEAD,
     Exchange,
     clear_incoming,
+    fetch_figures,
     note_store,
     noted_store,
     offered_base,
     offered_episodes,
     pause_s,
+    send_figures,
 )
 from drift_robot.remote.items import Head, read_head, remove_item
 from drift_robot.remote.store import Store, StoreError
@@ -77,7 +76,8 @@ class Mirror:
                 raise StoreError(fault)
         if not theirs.complete:
             return None
-        self._fetch_figures()
+        if not self._run.trainer_figures.exists():
+            fetch_figures(self._run, self._store)  # to go on with those of the trainers before this one
         self.configuration = theirs.configuration or {}
         return config_from_dict(self.configuration, f"{ROBOT_HEAD} in {self._store.url}")
 
@@ -138,12 +138,6 @@ class Mirror:
         self._written_s = time.monotonic()
         exchange.put(beat=exchange.head.beat + 1)
 
-    def _fetch_figures(self) -> None:
-        """Go on with the figures of the trainers before this one."""
-        path = self._run.trainer_figures
-        if not path.exists() and (content := self._store.read(FIGURES, FIGURES_BYTES)) is not None:
-            write_file(path, content, path.with_name(f".{path.name}.tmp"))
-
     def _figures(self, word: TrainerWord) -> int:
         """Send the trainer's figures now and then; return up to which round they are there."""
         assert self._exchange is not None
@@ -151,7 +145,7 @@ class Mirror:
         if word.rounds == self._exchange.head.figures or recent:
             return self._exchange.head.figures
         with suppress(DataError):
-            self._store.replace(FIGURES, read_bytes(self._run.trainer_figures, FIGURES_BYTES))
+            send_figures(self._run, self._store)
         self._figures_s = time.monotonic()
         return word.rounds
 

@@ -107,7 +107,7 @@ def test_a_trainer_that_hangs_is_replaced_and_the_session_goes_on(
         if not said and started[0].pid is not None:
             os.kill(started[0].pid, signal.SIGSTOP)
 
-    monkeypatch.setattr(module, "TrainerProcess", Watched)
+    monkeypatch.setattr(module, "start_trainer", Watched)
     short = replace(TINY, adapt=replace(TINY.adapt, episodes=1))
     figures = adapt(short, run, silently, said.append, freeze)
     assert said == ["The trainer has stopped; it is started again, and the session goes on."]

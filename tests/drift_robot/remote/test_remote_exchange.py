@@ -63,6 +63,20 @@ def mirrored(run: RunFolder, store: Store) -> Mirror:
     return mirror
 
 
+def met(robot: RunFolder, machine: RunFolder, store: Store) -> tuple[Courier, Mirror]:
+    """A session and a trainer that have met in the store: what training begins with is on both sides."""
+    courier = courier_of(robot, store)
+    courier.turn()
+    return courier, mirrored(machine, store)
+
+
+def mirrored_elsewhere(folder: Path, store: Store) -> tuple[RunFolder, Mirror]:
+    """The folder of one more machine, and the trainer there."""
+    run = RunFolder(folder)
+    run.path.mkdir()
+    return run, mirrored(run, store)
+
+
 @settings(max_examples=25)
 @given(CUTS)
 def test_wherever_sending_is_cut_nothing_is_seen_in_half_and_going_on_completes_it(cuts: list[int]) -> None:
@@ -134,9 +148,7 @@ def test_a_damaged_version_is_refused_by_name_and_fetched_once_it_is_mended(
     robot: RunFolder, machine: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange_module, "DAMAGED_PAUSE_S", 0.0)
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     for name in ("versions/000001", "versions/000002"):
         write_item(machine, name)
     mirror.turn(None)
@@ -170,9 +182,7 @@ def test_a_damaged_version_is_refused_by_name_and_fetched_once_it_is_mended(
 def test_a_head_that_is_not_as_it_should_be_is_refused_in_a_sentence(
     robot: RunFolder, machine: RunFolder, store: Store, change: Callable[[str], str], sentence: str
 ) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     write_item(machine, "versions/000001")
     mirror.turn(None)
     path = Path(store.url) / TRAINER_HEAD
@@ -200,9 +210,7 @@ def test_a_manifest_whose_files_lead_out_of_their_folder_is_refused(
 
 
 def test_quarantine_and_dropped_episodes_follow(robot: RunFolder, machine: RunFolder, store: Store) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     for version in (1, 2):
         write_item(machine, f"versions/{version:06d}")
     mirror.turn(None)
@@ -221,9 +229,7 @@ def test_quarantine_and_dropped_episodes_follow(robot: RunFolder, machine: RunFo
 def test_the_wish_to_train_now_goes_there_and_its_fulfilment_comes_back(
     robot: RunFolder, machine: RunFolder, store: Store
 ) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     robot.train_now.touch()
     courier.turn()
     mirror.turn(None)
@@ -241,9 +247,7 @@ def test_the_wish_to_train_now_goes_there_and_its_fulfilment_comes_back(
 def test_the_trainers_word_comes_after_the_version_that_it_speaks_of(
     robot: RunFolder, machine: RunFolder, store: Store
 ) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     courier.turn()
     word = TrainerWord(1, "waiting", episodes=2, rounds=4, version=1, message="Version 1 is published.")
     machine.trainer_figures.write_text('{"round": 4}\n')
@@ -273,9 +277,7 @@ def test_a_word_that_an_earlier_trainer_has_left_is_not_taken_for_a_trainers(
 def test_what_was_relabelled_is_fetched_again_at_the_trainers_next_start_and_not_before(
     robot: RunFolder, machine: RunFolder, store: Store
 ) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     before = contents(machine, episode(0))
     (robot.path / episode(0) / ".scratch").write_bytes(b"other labels")
     (robot.path / episode(0) / ".scratch").rename(robot.path / episode(0) / "zarr.json")
@@ -289,8 +291,7 @@ def test_what_was_relabelled_is_fetched_again_at_the_trainers_next_start_and_not
 def test_a_trainers_machine_may_be_lost_and_its_old_states_do_not_pile_up(
     robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
 ) -> None:
-    courier_of(robot, store).turn()
-    mirror = mirrored(machine, store)
+    _, mirror = met(robot, machine, store)
     for version in (1, 2):
         write_item(machine, f"versions/{version:06d}")
         write_item(machine, f"training/{version:06d}")
@@ -301,19 +302,15 @@ def test_a_trainers_machine_may_be_lost_and_its_old_states_do_not_pile_up(
     (machine.training / "000001").rename(machine.path / "pruned")
     mirror.turn(None)
     assert not list((Path(store.url) / "training" / "000001").iterdir())
-    other = RunFolder(tmp_path / "other")
-    other.path.mkdir()
-    mirrored(other, store)
+    other, _ = mirrored_elsewhere(tmp_path / "other", store)
     assert visible(other) == {*visible(robot), "versions/000001", "versions/000002", "training/000002"}
 
 
 def test_of_two_trainers_the_later_one_goes_on(
     robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
 ) -> None:
-    courier_of(robot, store).turn()
-    first = mirrored(machine, store)
-    (tmp_path / "second").mkdir()
-    second = mirrored(RunFolder(tmp_path / "second"), store)
+    _, first = met(robot, machine, store)
+    _, second = mirrored_elsewhere(tmp_path / "second", store)
     with pytest.raises(UserError, match="Another trainer has begun"):
         first.turn(None)
     second.turn(None)
@@ -323,11 +320,9 @@ def test_an_earlier_trainer_takes_nothing_back_while_it_is_still_sending(
     robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_module, "BEAT_S", 0.0)
-    courier_of(robot, store).turn()
-    first = mirrored(machine, store)
-    (tmp_path / "second").mkdir()
-    second = mirrored(RunFolder(tmp_path / "second"), store)
-    write_item(RunFolder(tmp_path / "second"), "versions/000001")
+    _, first = met(robot, machine, store)
+    its_folder, second = mirrored_elsewhere(tmp_path / "second", store)
+    write_item(its_folder, "versions/000001")
     second.turn(None)
     with pytest.raises(UserError, match="Another trainer has begun"):
         first.beat()
@@ -337,9 +332,7 @@ def test_an_earlier_trainer_takes_nothing_back_while_it_is_still_sending(
 
 
 def test_of_two_sessions_the_later_one_goes_on(robot: RunFolder, machine: RunFolder, store: Store) -> None:
-    killed = courier_of(robot, store)
-    killed.turn()
-    mirror = mirrored(machine, store)
+    killed, mirror = met(robot, machine, store)
     later = courier_of(robot, store)
     later.turn()
     write_item(robot, episode(2))
@@ -354,39 +347,32 @@ def test_figures_go_on_where_a_trainer_here_or_on_another_machine_has_left_them(
     robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
 ) -> None:
     robot.trainer_figures.write_text('{"round": 1}\n')
-    courier_of(robot, store).turn()
-    mirror = mirrored(machine, store)
+    _, mirror = met(robot, machine, store)
     assert machine.trainer_figures.read_text() == '{"round": 1}\n'
     machine.trainer_figures.write_text('{"round": 1}\n{"round": 2}\n')
     mirror.turn(TrainerWord(1, "waiting", rounds=2))
-    other = RunFolder(tmp_path / "other")
-    other.path.mkdir()
-    mirrored(other, store)
+    other, _ = mirrored_elsewhere(tmp_path / "other", store)
     assert other.trainer_figures.read_text() == '{"round": 1}\n{"round": 2}\n'
 
 
 def test_a_mirror_that_is_removed_under_its_trainer_takes_nothing_out_of_the_store(
     robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
 ) -> None:
-    courier_of(robot, store).turn()
-    mirror = mirrored(machine, store)
+    _, mirror = met(robot, machine, store)
     for name in ("versions/000001", "training/000001"):
         write_item(machine, name)
     mirror.turn(None)
     machine.path.rename(tmp_path / "gone")
     with pytest.raises(UserError, match="has been removed under the trainer"):
         mirror.turn(None)
-    other = RunFolder(tmp_path / "other")
-    other.path.mkdir()
-    mirrored(other, store)
+    other, _ = mirrored_elsewhere(tmp_path / "other", store)
     assert visible(other) == {*visible(robot), "versions/000001", "training/000001"}
 
 
 def test_a_trainer_removes_nothing_that_the_session_offers_too(
     robot: RunFolder, machine: RunFolder, store: Store, tmp_path: Path
 ) -> None:
-    courier_of(robot, store).turn()
-    mirror = mirrored(machine, store)
+    _, mirror = met(robot, machine, store)
     write_item(machine, "versions/000001")
     mirror.turn(None)
     courier = courier_of(robot, store)
@@ -395,18 +381,14 @@ def test_a_trainer_removes_nothing_that_the_session_offers_too(
     for _ in range(2):
         courier.turn()
         mirror.turn(None)
-    other = RunFolder(tmp_path / "other")
-    other.path.mkdir()
-    mirrored(other, store)
+    other, _ = mirrored_elsewhere(tmp_path / "other", store)
     assert "versions/000001" in visible(other)
 
 
 def test_what_has_learned_on_from_a_version_that_was_barred_meanwhile_never_acts(
     robot: RunFolder, machine: RunFolder, store: Store
 ) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     weights = DiffusionPolicy(SMALL).state_dict()
     for version, parent in ((1, 0), (2, 1), (3, 2), (4, 0)):
         manifest = Manifest(version, parent, "D(RR)", rank=1, epoch=0, epochs=0, config=SMALL)
@@ -427,9 +409,7 @@ def test_what_is_wrong_with_an_item_is_forgotten_with_the_item(
     robot: RunFolder, machine: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange_module, "DAMAGED_PAUSE_S", 0.0)
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     write_item(robot, episode(2))
     courier.turn()
     damage(next((Path(store.url) / episode(2)).iterdir()))
@@ -463,9 +443,7 @@ def test_an_episode_that_goes_while_it_is_sent_is_not_offered(
 def test_a_store_that_stops_answering_has_not_damaged_what_was_being_fetched(
     robot: RunFolder, machine: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    courier = courier_of(robot, store)
-    courier.turn()
-    mirror = mirrored(machine, store)
+    courier, mirror = met(robot, machine, store)
     write_item(machine, "versions/000001")
     mirror.turn(None)
 
@@ -483,8 +461,7 @@ def test_a_store_that_stops_answering_has_not_damaged_what_was_being_fetched(
 def test_while_a_session_sends_everything_again_the_trainer_drops_nothing(
     robot: RunFolder, machine: RunFolder, store: Store
 ) -> None:
-    courier_of(robot, store).turn()
-    mirror = mirrored(machine, store)
+    _, mirror = met(robot, machine, store)
     (Path(store.url) / ROBOT_HEAD).unlink()
     for requests in range(2, 40):
         with suppress(Cut):
@@ -582,8 +559,7 @@ def test_showing_that_it_is_there_while_it_sends_takes_nothing_back(
     robot: RunFolder, machine: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_module, "BEAT_S", 0.0)
-    courier_of(robot, store).turn()
-    mirror = mirrored(machine, store)
+    _, mirror = met(robot, machine, store)
     for version in (1, 2):
         write_item(machine, f"versions/{version:06d}")
     mirror.turn(TrainerWord(1, "waiting", version=2))
