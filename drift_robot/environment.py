@@ -42,6 +42,7 @@ TIMED = ("-m", "realtime and not long")
 """How pytest runs all tests but the long ones, without options: in two calls at the same time. Those against the clock
 run one at a time and come first; the others, side by side, get what they leave of the machine."""
 LEAST_PRECEDENCE = 19
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 
 GL_BACKENDS = ("egl", "osmesa")
 GL_PACKAGES = (("libegl1", "libopengl0", "libgl1"), ("libosmesa6",))
@@ -93,12 +94,20 @@ def test_all(variables: Mapping[str, str]) -> int:
     timed, untimed, calls = command_of("test", TIMED), command_of("test", UNTIMED), []
     with tempfile.TemporaryFile() as said:
         try:
-            calls.append(subprocess.Popen(timed, env=variables, stdout=said, stderr=subprocess.STDOUT))
+            # an interruption while Popen starts a process would leave one that nobody knows
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+            calls.append(
+                subprocess.Popen(
+                    timed, env=variables, stdout=said, stderr=subprocess.STDOUT, preexec_fn=accept_interruptions
+                )
+            )
             calls.append(subprocess.Popen(untimed, env=variables, preexec_fn=yield_to_others))
+            accept_interruptions()
             failed = [call.wait() for call in calls]
         finally:
             for call in calls:
                 call.terminate()
+            for call in calls:
                 call.wait()
         said.seek(0)
         shutil.copyfileobj(said, sys.stdout.buffer)
@@ -106,8 +115,14 @@ def test_all(variables: Mapping[str, str]) -> int:
     return int(any(failed))
 
 
+def accept_interruptions() -> None:
+    """Let what was held back by the signal mask, and whatever comes later, interrupt this process."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
+
+
 def yield_to_others() -> None:
     """Let this process and its children run when nobody else wants to."""
+    accept_interruptions()
     os.nice(LEAST_PRECEDENCE)
 
 

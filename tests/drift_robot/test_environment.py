@@ -89,13 +89,22 @@ def test_all_tests_run_in_two_calls_at_once_and_one_that_fails_fails_them_all(re
     assert process.returncode == (0 if failing == "nothing" else 1)
 
 
-def test_ctrl_c_ends_both_calls(repository: Path) -> None:
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_both_calls(repository: Path, interruption: signal.Signals) -> None:
     finished_environment(repository)
     replace_python(repository, "exec sleep 60")
     process = start(repository, "test")
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(interruption)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+def test_an_interruption_while_the_calls_start_leaves_none_behind(repository: Path) -> None:
+    finished_environment(repository)
+    replace_python(repository, 'case "$*" in *"not realtime"*) kill -INT $PPID;; esac; exec sleep 60')
+    process = start(repository, "test")
     process.communicate(timeout=30)
     assert process.returncode == 130
 
