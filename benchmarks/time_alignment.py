@@ -1,12 +1,13 @@
 """How well pictures and arm states are put on one time line, against times that are known.
 
-    python benchmarks/time_alignment.py [--load] [--rate 125] [--width 320]
+    python benchmarks/time_alignment.py [--load] [--rate 125] [--width 320] [--no-realtime]
 
 The emulated cell's physics say when they were as a picture or a state shows them; the real library clients, drivers and
 processes find that time again from stamps of clocks that are off and drift, after delays. The delays are in the
 configuration, as if they had been calibrated.
 """
 
+import argparse
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,9 +98,9 @@ class Watch:
         return False
 
 
-def measure(host: str, rate_hz: int, seconds: float, width: int) -> list[Row]:
+def measure(host: str, rate_hz: int, seconds: float, width: int, real_time: bool) -> list[Row]:
     """Return a row for arm, each camera, and each camera against the arm; pictures are 4:3."""
-    config = emulated_config(host)
+    config = emulated_config(host, real_time)
     assert config.devices is not None
     devices = replace(
         config.devices,
@@ -164,9 +165,15 @@ def main() -> None:
     parser = options(__doc__, "127.0.5.4", 45.0)
     parser.add_argument("--rate", type=int, choices=RATES_HZ, default=500, help="of the robot, Hz")
     parser.add_argument("--width", type=int, choices=(640, 320), default=640, help="of the emulated cameras' pictures")
+    parser.add_argument(
+        "--realtime",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="ask for SCHED_FIFO; on two cores, which robot and session share, it takes them away from the cameras",
+    )
     chosen = parser.parse_args()
     with conditions(chosen.load) as told:
-        rows = measure(chosen.host, chosen.rate, chosen.seconds, chosen.width)
+        rows = measure(chosen.host, chosen.rate, chosen.seconds, chosen.width, chosen.realtime)
     report(told, {"Time alignment": rows}, chosen.json)
 
 

@@ -100,12 +100,16 @@ def chain(joints: Array, tool0_from_tcp: Pose = IDENTITY) -> Chain:
 
 
 def inverse_step(joints: Array, target: Pose, tool0_from_tcp: Pose, *, max_step_rad: float) -> Array:
-    """Return joints (6,) moved towards `target` (base_from_tcp) by one damped least-squares step.
+    """Return joints (6,) moved towards `target` (base_from_tcp) by one damped least-squares step, `step_from` them."""
+    return step_from(chain(joints, tool0_from_tcp), joints, target, max_step_rad=max_step_rad)
+
+
+def step_from(posture: Chain, joints: Array, target: Pose, *, max_step_rad: float) -> Array:
+    """Return joints (6,), whose posture is known, moved towards `target` by one damped least-squares step.
 
     dq = J^T (J J^T + d^2 I)^-1 e with d = 0.003, scaled so that no joint moves by more than `max_step_rad`, then
     clipped to the joint limits. Close to the target the error shrinks quadratically; repeated, it tracks.
     """
-    posture = chain(joints, tool0_from_tcp)
     jacobian = posture.jacobian
     error = np.empty(6)
     error[:3] = target.position - posture.base_from_tcp.position

@@ -3,7 +3,8 @@
 No sockets and no real time: the server hands in what clients wrote and the time, and sends what is published.
 """
 
-from collections import deque
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -102,7 +103,17 @@ class Controller:
         self._stopped_s = -np.inf
         self._start_s: float | None = None
         self._now_s = 0.0
-        self._constants = {name: (0,) * LENGTHS[kind] if kind in LENGTHS else 0 for name, kind in self.offered.items()}
+        self._sources = self._computed()
+        constants = {
+            **{name: (0,) * LENGTHS[kind] if kind in LENGTHS else 0 for name, kind in self.offered.items()},
+            "joint_mode": (253,) * 6,
+            "joint_temperatures": (25.0,) * 6,
+            "actual_main_voltage": 48.0,
+            "actual_robot_voltage": 48.0,
+            "actual_joint_voltage": (48.0,) * 6,
+            "actual_tool_accelerometer": (0.0, 0.0, 9.81),
+        }
+        self._others: Mapping[str, Any] = ChainMap(self.registers.outputs, constants)
 
     @property
     def ready(self) -> bool:
@@ -202,45 +213,10 @@ class Controller:
             self.end_program(str(problem))
             self.mechanism.rest(self.cycle_s)
 
-    def published(self) -> dict[str, Any]:
-        """Return every output variable of this version by name."""
-        arm, robot = self.mechanism, self.robot
-        pose = six(arm.base_from_tcp)
-        values: dict[str, Any] = {
-            **self._constants,
-            **self.registers.published(),
-            "timestamp": self._now_s * (1.0 + self.settings.clock_drift),
-            "target_q": arm.target_joints,
-            "target_qd": arm.target_velocities,
-            "actual_q": robot.joints,
-            "actual_qd": robot.joint_velocities,
-            "actual_TCP_pose": pose,
-            "target_TCP_pose": six(arm.base_from_target_tcp),
-            "actual_TCP_speed": arm.twist(),
-            "target_TCP_speed": arm.target_twist(),
-            "actual_TCP_force": robot.wrench,
-            "ft_raw_wrench": robot.wrench,
-            "robot_mode": int(self.robot_mode),
-            "safety_mode": 7 if self.emergency_stop else 3 if self.protective_stop else 1,
-            "joint_mode": (253,) * 6,
-            "runtime_state": int(self.runtime),
-            "robot_status_bits": self._robot_status(),
-            "safety_status_bits": self._safety_status(),
-            "speed_scaling": self.speed_fraction,
-            "target_speed_fraction": self.speed_fraction,
-            "actual_digital_output_bits": self.digital_outputs,
-            "standard_analog_output0": self.analog_outputs[0],
-            "standard_analog_output1": self.analog_outputs[1],
-            "tcp_offset": six(arm.flange_from_tcp),
-            "payload": arm.payload_kg,
-            "payload_cog": arm.payload_cog_m,
-            "joint_temperatures": (25.0,) * 6,
-            "actual_main_voltage": 48.0,
-            "actual_robot_voltage": 48.0,
-            "actual_joint_voltage": (48.0,) * 6,
-            "actual_tool_accelerometer": (0.0, 0.0, 9.81),
-        }
-        return values
+    def published(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return some of the output variables that this version offers, by name."""
+        sources, others = self._sources, self._others
+        return {name: sources[name]() if name in sources else others[name] for name in names}
 
     def _play(self, now_s: float) -> None:
         if self._uploaded is not None and now_s >= self._uploaded[0]:
@@ -264,6 +240,36 @@ class Controller:
         else:
             if command is not None:
                 self.commands.append(self._command(command, now_s))
+
+    def _computed(self) -> dict[str, Callable[[], Any]]:
+        """Return how the output variables that change are computed, as a client that wants few pays for few."""
+        arm, robot = self.mechanism, self.robot
+        return {
+            "timestamp": lambda: self._now_s * (1.0 + self.settings.clock_drift),
+            "target_q": lambda: arm.target_joints,
+            "target_qd": lambda: arm.target_velocities,
+            "actual_q": lambda: robot.joints,
+            "actual_qd": lambda: robot.joint_velocities,
+            "actual_TCP_pose": lambda: six(arm.base_from_tcp),
+            "target_TCP_pose": lambda: six(arm.base_from_target_tcp),
+            "actual_TCP_speed": arm.twist,
+            "target_TCP_speed": arm.target_twist,
+            "actual_TCP_force": lambda: robot.wrench,
+            "ft_raw_wrench": lambda: robot.wrench,
+            "robot_mode": lambda: int(self.robot_mode),
+            "safety_mode": lambda: 7 if self.emergency_stop else 3 if self.protective_stop else 1,
+            "runtime_state": lambda: int(self.runtime),
+            "robot_status_bits": self._robot_status,
+            "safety_status_bits": self._safety_status,
+            "speed_scaling": lambda: self.speed_fraction,
+            "target_speed_fraction": lambda: self.speed_fraction,
+            "actual_digital_output_bits": lambda: self.digital_outputs,
+            "standard_analog_output0": lambda: self.analog_outputs[0],
+            "standard_analog_output1": lambda: self.analog_outputs[1],
+            "tcp_offset": lambda: six(arm.flange_from_tcp),
+            "payload": lambda: arm.payload_kg,
+            "payload_cog": lambda: arm.payload_cog_m,
+        }
 
     def _command(self, number: int, now_s: float) -> Command:
         return Command(now_s, number, self.registers.read_doubles(0, 7))

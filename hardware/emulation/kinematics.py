@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hardware.cell.kinematics import JOINT_LIMIT_RAD, chain, forward, inverse_step
+from hardware.cell.kinematics import JOINT_LIMIT_RAD, chain, forward, step_from
 from hardware.poses import Array, Pose
 
 CONVERGED_M = 1e-9
@@ -17,10 +17,11 @@ def tcp_pose(joints: Array, flange_from_tcp: Pose) -> Pose:
 
 def inverse(base_from_tcp: Pose, near: Array, flange_from_tcp: Pose) -> Array | None:
     """Return the joints (6,) that reach a pose, on the branch that a descent from `near` leads to, or None."""
-    joints = near
+    joints, posture = near, chain(near, flange_from_tcp)
     for _ in range(ITERATIONS):
-        joints = inverse_step(joints, base_from_tcp, flange_from_tcp, max_step_rad=STEP_RAD)
-        reached = forward(joints, flange_from_tcp)
+        joints = step_from(posture, joints, base_from_tcp, max_step_rad=STEP_RAD)
+        posture = chain(joints, flange_from_tcp)
+        reached = posture.base_from_tcp
         error = np.abs(reached.position - base_from_tcp.position).max()
         turn = np.abs(reached.rotation - base_from_tcp.rotation).max()
         if error < CONVERGED_M and turn < CONVERGED_M:

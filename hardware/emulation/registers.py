@@ -6,14 +6,10 @@ from typing import Any
 from hardware.emulation.variables import INPUTS, LENGTHS, REGISTERS
 
 Number = float | int
-OUTPUT_NAMES = (
-    *(f"output_int_register_{i}" for i in REGISTERS),
-    *(f"output_double_register_{i}" for i in REGISTERS),
-)
 
 
 class Registers:
-    """Inputs that clients write and outputs that the control program writes.
+    """Inputs that clients write and outputs that the control program writes, by variable name.
 
     `offset` is added to every register index that the program uses: 24 for clients on the upper range.
     """
@@ -22,8 +18,10 @@ class Registers:
         self.inputs: dict[str, Any] = {
             name: (0.0,) * LENGTHS[kind] if kind in LENGTHS else 0 for name, kind in INPUTS.items()
         }
-        self.output_ints = [0 for _ in REGISTERS]
-        self.output_doubles = [0.0 for _ in REGISTERS]
+        self.outputs: dict[str, Number] = {
+            **{f"output_int_register_{index}": 0 for index in REGISTERS},
+            **{f"output_double_register_{index}": 0.0 for index in REGISTERS},
+        }
         self.offset = 0
 
     def write(self, values: Mapping[str, Any]) -> bool:
@@ -45,13 +43,9 @@ class Registers:
 
     def put_int(self, index: int, value: int) -> None:
         """Set an output integer register."""
-        self.output_ints[index + self.offset] = value
+        self.outputs[f"output_int_register_{index + self.offset}"] = value
 
     def put_doubles(self, values: Iterable[float]) -> None:
         """Set the output double registers from 0 on."""
         for index, value in enumerate(values):
-            self.output_doubles[index + self.offset] = float(value)
-
-    def published(self) -> dict[str, Number]:
-        """Return all output registers by variable name."""
-        return dict(zip(OUTPUT_NAMES, (*self.output_ints, *self.output_doubles), strict=True))
+            self.outputs[f"output_double_register_{index + self.offset}"] = float(value)

@@ -28,7 +28,6 @@ from hardware.errors import DeviceError
 
 PORTS = {"rtde": 30004, "script": 30003, "dashboard": 29999, "robotiq": 63352}
 POLYSCOPE_X = 10
-SPIN_S = 200e-6
 LATE_S = 0.05
 """Behind by more than this, the loop gives up the missed cycles."""
 
@@ -100,15 +99,13 @@ class Server:
         self._register(_admin_listener(self._admin_path), "admin")
 
     def run(self, running: Callable[[], bool]) -> None:
-        """Cycle in real time: sockets until shortly before each deadline, then spin, then one controller cycle."""
+        """Cycle in real time: sockets until each deadline, then one controller cycle."""
         cycle_s = self._controller.cycle_s
         deadline = time.monotonic() + cycle_s
         cycle = 0
         while not self._admin.quit and running():
-            while (left := deadline - time.monotonic()) > SPIN_S:
-                self._exchange(left - SPIN_S)
-            while time.monotonic() < deadline:
-                pass
+            while (left := deadline - time.monotonic()) > 0.0:
+                self._exchange(left)
             self._exchange(0.0)
             self._tick(deadline, cycle)
             cycle += 1
@@ -134,13 +131,11 @@ class Server:
             self._publish(now_s, cycle)
 
     def _publish(self, now_s: float, cycle: int) -> None:
-        values = None
         for connection in self._connections:
             session = connection.session
             if session is None or not session.started or cycle % session.divisor:
                 continue
-            values = values or self._controller.published()
-            package = session.package(values)
+            package = session.package(self._controller.published(session.outputs))
             if package is not None:
                 self._delayed.append((now_s + self._faults.slow_s, connection, package))
         while self._delayed and self._delayed[0][0] <= now_s:

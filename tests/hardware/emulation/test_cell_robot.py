@@ -54,7 +54,7 @@ def test_servol_moves_the_cells_arm_and_the_controller_publishes_what_the_physic
         run(controller, clock, 0.008)
     run(controller, clock, 0.6)
     assert cell.arm.pose().position[2] == pytest.approx(start[2] - 0.05, abs=0.003)
-    published = controller.published()
+    published = controller.published(["actual_TCP_pose", "actual_q"])
     np.testing.assert_allclose(published["actual_TCP_pose"][:3], cell.arm.pose().position, atol=1e-9)
     np.testing.assert_allclose(published["actual_q"], cell.arm.read().joints)
 
