@@ -169,10 +169,8 @@ class EmulatedSession:
                 raise DeviceError(f"The {name} process has died.")
         newest = self._arm.latest()
         if self._arm_read and newest is not None and records.phase_of(newest.value) is Phase.FAULT:
-            raise DeviceError(f"The arm stopped: {newest.value['stopped'].decode() or self._last_words()}")
-
-    def _last_words(self) -> str:
-        return "; ".join(self.robot.events()[-3:])
+            events = "; ".join(self.robot.events()[-3:])
+            raise DeviceError(f"The arm stopped: {newest.value['stopped'].decode()} The robot said: {events}.")
 
     def _newest(self) -> Any:
         newest = self._arm.latest()

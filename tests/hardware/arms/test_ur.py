@@ -354,6 +354,25 @@ def test_when_the_application_dies_the_arm_stops_and_no_process_is_left(emulate,
     assert controller.state()["runtime"] == "STOPPED"
 
 
+def may_have_real_time() -> bool:
+    """Tell whether this user may use SCHED_FIFO and the highest priorities."""
+    asked = (
+        "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); os.setpriority(os.PRIO_PROCESS, 0, -20)"
+    )
+    return subprocess.run([sys.executable, "-c", asked], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not may_have_real_time(), reason="needs the right to SCHED_FIFO")
+def test_only_our_own_threads_have_real_time_as_those_of_the_library_poll(ur):
+    rig = ur(realtime=True)
+    threads = [int(name) for name in os.listdir(f"/proc/{rig.arm._process.pid}/task")]
+    policies = [os.sched_getscheduler(thread) for thread in threads]
+    assert sorted(policies) == [os.SCHED_OTHER] * (len(threads) - 2) + [os.SCHED_FIFO] * 2
+    assert len(threads) > 2
+    assert all(os.getpriority(os.PRIO_PROCESS, thread) == -20 for thread in threads)
+    assert rig.moves()
+
+
 def test_a_digital_output_drives_a_gripper_while_the_arm_is_ready(ur):
     rig = ur(digital_outputs=True)
     gripper = UrOutputGripper(UrOutputConfig(output=2, travel_s=0.05), rig.arm)
