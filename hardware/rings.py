@@ -9,9 +9,15 @@ The supervisor creates a ring and hands its `RingHandle` to its children (start 
 3.12 a process that is no descendant of the supervisor must not attach: it would delete the segment at its exit.
 """
 
+import fcntl
+import os
+import secrets
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +25,10 @@ from numpy.typing import NDArray
 
 from hardware.errors import DeviceError
 
+SHARED_MEMORY = Path("/dev/shm")
+PREFIX = "drift-robot-"
+NEW_S = 60.0
+"""A segment may be so old before it has to be claimed."""
 MIN_SLOTS = 4
 LINE_BYTES = 64
 ATTEMPTS = 1000
@@ -56,19 +66,46 @@ class Ring:
         if dtype.names is None or dtype.hasobject:
             raise DeviceError(f"A ring holds structured records without Python objects, not {dtype}.")
         size = LINE_BYTES + slots * RingHandle("", dtype, slots).stride
-        self._segment = SharedMemory(create=True, size=size)
+        self._segment = SharedMemory(f"{PREFIX}{secrets.token_hex(8)}", create=True, size=size)
+        self._claim = _claim(SHARED_MEMORY / self._segment.name)
         self.handle = RingHandle(self._segment.name, dtype, slots)
 
     def close(self) -> None:
         """Delete the segment; those attached keep what they have mapped until they close."""
         self._segment.close()
         self._segment.unlink()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def __enter__(self) -> "Ring":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _claim(path: Path) -> int | None:
+    """Return a descriptor that tells others, as long as it is open, that a segment is in use."""
+    if not path.exists():
+        return None  # not on Linux
+    descriptor = os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def remove_abandoned_rings() -> None:
+    """Delete segments whose owner was killed together with Python's resource tracker, which would have done it."""
+    for path in SHARED_MEMORY.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another user's, or just claimed or deleted by another session
+            if time.time() - path.stat().st_mtime < NEW_S:
+                continue
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 class _Attached:

@@ -17,6 +17,7 @@ from drift_robot.doctor.findings import Check, Finding, note, ok, problem, warni
 from hardware.arms.ur_process import REALTIME_PRIORITY, schedule
 from hardware.clock import NS_PER_S, MonotonicClock
 from hardware.poses import Array
+from hardware.rings import SHARED_MEMORY
 
 PACKAGES = {
     "torch": "torch",
@@ -26,7 +27,6 @@ PACKAGES = {
     "pygame-ce": "pygame-ce",
 }
 """What a session always runs on: names for people, and for pip."""
-SHARED_MEMORY = Path("/dev/shm")
 FEW_CORES = 4
 TICK_S = 0.002
 CLOCK_S = 1.0

@@ -25,7 +25,7 @@ import numpy as np
 from data.schema import EpisodeLayout
 from drift_robot.realtime import records
 from drift_robot.realtime.messages import MESSAGE, MESSAGE_SLOTS
-from hardware.rings import Ring, RingHandle
+from hardware.rings import Ring, RingHandle, remove_abandoned_rings
 
 ARM_SLOTS = 4096
 """The recorder may be 8 s behind the arm at 500 Hz without losing a sample of its log."""
@@ -61,6 +61,7 @@ def open_lines(
     `horizon` is the length of a chunk; of a simulated cell, `objects` are the task's and `drawing` is the length of its
     state vector.
     """
+    remove_abandoned_rings()
     with ExitStack() as stack:
 
         def ring(dtype: np.dtype[Any], slots: int = NEWEST_ONLY) -> RingHandle:

@@ -1,14 +1,17 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hardware.errors import DeviceError
-from hardware.rings import Record, Ring, RingHandle, RingReader, RingWriter
+from hardware.rings import SHARED_MEMORY, Record, Ring, RingHandle, RingReader, RingWriter, remove_abandoned_rings
 
 SMALL = np.dtype([("time_ns", "<i8"), ("pose", "<f8", (9,))])
 PICTURE = np.dtype([("number", "<i8"), ("image", "u1", (240, 320, 3))])
@@ -185,6 +188,34 @@ def test_a_reader_survives_the_kill_of_the_writer_and_reads_only_whole_records()
             last = newest.sequence
             assert all(whole(record.value) for record in reader.since(0))
         reader.close()
+
+
+def test_rings_of_a_program_that_was_killed_with_all_its_helpers_are_deleted_by_the_next_and_others_stay() -> None:
+    script = (
+        "import time; from test_rings import SMALL; from hardware.rings import Ring\n"
+        "ring = Ring(SMALL); print(ring.handle.name, flush=True); time.sleep(60)"
+    )
+    paths = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert owner.stdout is not None
+    abandoned = SHARED_MEMORY / owner.stdout.readline().strip()
+    os.killpg(owner.pid, signal.SIGKILL)
+    owner.communicate()
+    with Ring(SMALL) as ring:
+        claimed = SHARED_MEMORY / ring.handle.name
+        remove_abandoned_rings()
+        assert abandoned.exists(), "it may be one that is just being made"
+        for path in (abandoned, claimed):
+            os.utime(path, (0, 0))
+        remove_abandoned_rings()
+        assert not abandoned.exists()
+        assert claimed.exists()
 
 
 def test_the_segment_outlives_children_and_is_gone_after_close() -> None:
