@@ -14,7 +14,7 @@ from threading import Timer
 import pytest
 from person import window_that_is_closed
 from realtime_bench import PATIENCE_S, configuration, eventually
-from tiny_run import ENDINGS, end, group_is_empty, in_shared_memory, left_in_shared_memory, second_version
+from tiny_run import ENDINGS, end, group_is_empty, in_shared_memory, left_in_shared_memory, second_version, silently
 
 from data.episode import Episode
 from data.events import read_events
@@ -23,14 +23,17 @@ from data.session import finished_episodes
 from data.verify import State, verify
 from drift_robot import trainer
 from drift_robot.alarm import HELP, RAISED, AlarmConfig
+from drift_robot.bootstrap import bootstrap
+from drift_robot.collect import collect
 from drift_robot.compare import open_comparison
 from drift_robot.comparison_report import report_on
-from drift_robot.config import config_to_dict
+from drift_robot.config import Picture, config_to_dict
 from drift_robot.errors import UserError
 from drift_robot.realtime import supervisor
 from drift_robot.realtime.supervisor import run_session
 from drift_robot.run_folder import RunFolder
 from drift_robot.status import SessionStatus, status_to_json
+from hardware.rings import SHARED_MEMORY
 from policies.checkpoint import load_policy, save
 
 pytestmark = pytest.mark.realtime
@@ -71,6 +74,33 @@ def test_a_session_outlives_each_of_its_processes(
     assert {finding.state for finding in findings} <= {State.WHOLE, State.PARTIAL, State.LEFTOVER}
     assert active_children() == []
     assert not left_in_shared_memory(before)
+
+
+@pytest.mark.parametrize(
+    "what", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)], ids=["dead", "hung"]
+)
+def test_a_camera_process_that_dies_holds_the_arm_until_it_is_back_and_the_operator_resumes(
+    tmp_path: Path, what: signal.Signals
+) -> None:
+    config = configuration(2)
+    config = replace(config, cell=replace(config.cell, cameras={"front": Picture(24, 32)}))
+    run, heard = RunFolder(tmp_path), []
+    collect(config, run, silently)
+    bootstrap(config, run, silently)
+    victims = ["camera front"]
+
+    def say(sentence: str) -> None:
+        heard.append(sentence)
+        if sentence.startswith("Episode") and victims:
+            Timer(1.5, send, [victims.pop(0), what]).start()
+
+    figures = run_session(config, run, "adapt", "scripted", False, say)
+    assert figures.complete, heard
+    assert figures.restarts == {"camera front": 1}
+    assert any("camera front " in sentence and "has died" in sentence for sentence in heard)
+    assert "fault" in [event["phase"] for event in read_events(run.session) if event["kind"] == "phase"]
+    assert "The fault is cleared; resume or reset goes on." in heard
+    assert [finding.state for finding in verify(run.session)] == [State.WHOLE] * 2
 
 
 def test_a_session_outlives_a_trainer_that_died_too_often_and_after_it_its_arm_process(
@@ -231,17 +261,23 @@ if __name__ == "__main__":
 """
 
 
+def start_session(run: RunFolder, folder: Path) -> subprocess.Popen[str]:
+    """Start a session of its own process group, and let an episode begin."""
+    write_json(folder / "config.json", config_to_dict(configuration(9)))
+    (folder / "session.py").write_text(SESSION)
+    arguments = [sys.executable, str(folder / "session.py"), str(folder / "config.json"), str(run.path)]
+    process = subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert eventually(lambda: any((run.session / "episodes").glob("*.partial")))
+    time.sleep(1.5)
+    return process
+
+
 @ENDINGS
 def test_ending_or_killing_the_supervisor_leaves_nothing_behind(
     run: RunFolder, tmp_path: Path, order: signal.Signals
 ) -> None:
-    write_json(tmp_path / "config.json", config_to_dict(configuration(9)))
-    (tmp_path / "session.py").write_text(SESSION)
     before = in_shared_memory()
-    arguments = [sys.executable, str(tmp_path / "session.py"), str(tmp_path / "config.json"), str(run.path)]
-    process = subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.PIPE, text=True)
-    assert eventually(lambda: any((run.session / "episodes").glob("*.partial")))
-    time.sleep(1.5)
+    process = start_session(run, tmp_path)
     end(process, order)
     said, _ = process.communicate(timeout=PATIENCE_S)
     assert eventually(lambda: group_is_empty(process.pid))
@@ -250,3 +286,21 @@ def test_ending_or_killing_the_supervisor_leaves_nothing_behind(
     if order is not signal.SIGKILL:
         assert f"The session was ended by {order.name}." in said
         assert "was interrupted and is not used" in said
+
+
+def test_after_all_its_processes_were_killed_at_once_the_next_session_goes_on(run: RunFolder, tmp_path: Path) -> None:
+    before, heard = in_shared_memory(), []
+    process = start_session(run, tmp_path)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert eventually(lambda: group_is_empty(process.pid))
+    assert any(finding.state is State.PARTIAL and "was interrupted" in finding.text for finding in verify(run.session))
+    abandoned = left_in_shared_memory(before, 0.0)
+    assert abandoned
+    for name in abandoned:
+        os.utime(SHARED_MEMORY / name, (0.0, 0.0))  # a minute is over
+    done = len(finished_episodes(run.session))
+    figures = run_session(configuration(done + 1), run, "adapt", "scripted", False, heard.append)
+    assert figures.complete, heard
+    assert any("was interrupted and is not used" in sentence for sentence in heard)
+    assert not left_in_shared_memory(before)
