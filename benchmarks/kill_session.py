@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from soak import configuration
+from soak import configuration, processes_of
 
 from data.episode import Episode
 from data.events import read_events
@@ -58,19 +58,6 @@ def begin_run(folder: Path) -> None:
     bootstrap(config, run, lambda *_: None)
 
 
-def group(leader: int) -> list[int]:
-    """Return the processes of a group that live."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, its_group = entry.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(its_group) == leader and state != "Z":
-            found.append(int(entry.parent.name))
-    return found
-
-
 def killed_session(folder: Path, session: Path, after_s: float) -> int:
     """Start a session, kill all of it so long after its first episode has begun, and return when, in ns."""
     with (folder / "said.txt").open("a") as said:
@@ -91,7 +78,7 @@ def killed_session(folder: Path, session: Path, after_s: float) -> int:
     killed_ns = time.monotonic_ns()
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    while group(process.pid):
+    while processes_of(process.pid):
         time.sleep(0.01)
     return killed_ns
 

@@ -160,16 +160,16 @@ def private_mb(pid: int) -> float:
     raise ProcessLookupError(f"Process {pid} has ended.")
 
 
-def others_in_group() -> set[int]:
-    """Return the processes of our own group but ourselves and those that multiprocessing keeps for good."""
+def processes_of(group: int) -> set[int]:
+    """Return the processes of a group that live, but for those that multiprocessing keeps for good."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
             command = (stat.parent / "cmdline").read_bytes()
-            if int(group) == os.getpgrp() and state != "Z" and b"resource_tracker" not in command:
+            if int(its_group) == group and state != "Z" and b"resource_tracker" not in command:
                 found.add(int(stat.parent.name))
-    return found - {os.getpid()}
+    return found
 
 
 def unused_segments(before: set[str]) -> set[str]:
@@ -306,7 +306,7 @@ def main() -> None:
                 hear,
             )
             witness.going.clear()
-            orphans, left = others_in_group(), unused_segments(before)
+            orphans, left = processes_of(os.getpgrp()) - {os.getpid()}, unused_segments(before)
             wrong += [f"Process {pid} outlived its session." for pid in orphans]
             wrong += [f"/dev/shm/{name} was left behind." for name in left]
             if figures.failed:
