@@ -25,14 +25,14 @@ import numpy as np
 import zarr
 from soak import configuration, processes_of
 
-from data.episode import Episode
+from data.episode import EPISODES, PARTIAL, Episode
 from data.events import read_events
 from data.repair import repair
 from data.session import Session, finished_episodes
 from data.verify import State, verify
 from hardware.clock import NS_PER_S
 
-LATEST_S = 4.0
+LATEST_S = 10.0
 """A session dies at a random moment of so many seconds after an episode has begun."""
 PATIENCE_S = 180.0
 MANY_EPISODES = 10_000
@@ -69,7 +69,7 @@ def killed_session(folder: Path, session: Path, after_s: float) -> int:
             start_new_session=True,
         )
     deadline_s = time.monotonic() + PATIENCE_S
-    while not Session.open(session).partial_episodes():
+    while not any((session / EPISODES).glob(f"*{PARTIAL}")):
         if process.poll() is not None or time.monotonic() > deadline_s:
             os.killpg(process.pid, signal.SIGKILL)
             sys.exit("A session did not begin an episode: " + (folder / "said.txt").read_text()[-2000:])
