@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,16 +69,18 @@ def killed_session(folder: Path, session: Path, after_s: float) -> int:
             stderr=said,
             start_new_session=True,
         )
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not any((session / EPISODES).glob(f"*{PARTIAL}")):
-        if process.poll() is not None or time.monotonic() > deadline_s:
+    try:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not any((session / EPISODES).glob(f"*{PARTIAL}")):
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                sys.exit("A session did not begin an episode: " + (folder / "said.txt").read_text()[-2000:])
+            time.sleep(0.02)
+        time.sleep(after_s)
+    finally:
+        killed_ns = time.monotonic_ns()
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            sys.exit("A session did not begin an episode: " + (folder / "said.txt").read_text()[-2000:])
-        time.sleep(0.02)
-    time.sleep(after_s)
-    killed_ns = time.monotonic_ns()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        process.wait()
     while processes_of(process.pid):
         time.sleep(0.01)
     return killed_ns
@@ -133,7 +136,7 @@ def main() -> None:
             wrong += wrongs(session, whole, found)
             print(f"{number + 1} of {options.kills} killed", file=sys.stderr)
         kept = {int(path.name[:6]) for path in finished_episodes(session)}
-        told = {event["index"] for event in read_events(session) if event["kind"] == "episode"}
+        told = {event["index"] for event in read_events(session) if event["kind"] == "episode"} - {None}
         wrong += [f"Episode {index} was said to be saved, and is not." for index in sorted(told - kept)]
     lost = np.array(lost_s)
     print(f"{options.kills} sessions killed, {len(told)} episodes saved before")

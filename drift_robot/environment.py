@@ -94,15 +94,13 @@ def test_all(variables: Mapping[str, str]) -> int:
     timed, untimed, calls = command_of("test", TIMED), command_of("test", UNTIMED), []
     with tempfile.TemporaryFile() as said:
         try:
-            # an interruption while Popen starts a process would leave one that nobody knows
-            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-            calls.append(
-                subprocess.Popen(
-                    timed, env=variables, stdout=said, stderr=subprocess.STDOUT, preexec_fn=accept_interruptions
+            with interruptions_held_back():  # or one that comes while a call starts would leave it to itself
+                calls.append(
+                    subprocess.Popen(
+                        timed, env=variables, stdout=said, stderr=subprocess.STDOUT, preexec_fn=accept_interruptions
+                    )
                 )
-            )
-            calls.append(subprocess.Popen(untimed, env=variables, preexec_fn=yield_to_others))
-            accept_interruptions()
+                calls.append(subprocess.Popen(untimed, env=variables, preexec_fn=yield_to_others))
             failed = [call.wait() for call in calls]
         finally:
             for call in calls:
@@ -115,8 +113,18 @@ def test_all(variables: Mapping[str, str]) -> int:
     return int(any(failed))
 
 
+@contextmanager
+def interruptions_held_back() -> Iterator[None]:
+    """Let an interruption come at the end of the context."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+    try:
+        yield
+    finally:
+        accept_interruptions()
+
+
 def accept_interruptions() -> None:
-    """Let what was held back by the signal mask, and whatever comes later, interrupt this process."""
+    """Let interruptions come again."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
 
 

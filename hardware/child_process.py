@@ -14,8 +14,15 @@ def start_module(
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Run `python -m module arguments`; the child inherits only the file descriptors in `pass_fds`."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    """Run `python -m module arguments`; the child inherits only the file descriptors in `pass_fds`.
+
+    Its numeric libraries start no threads: what it computes is small.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         pass_fds=tuple(pass_fds),

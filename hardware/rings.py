@@ -27,8 +27,8 @@ from hardware.errors import DeviceError
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFIX = "drift-robot-"
-NEW_S = 60.0
-"""A segment may be so old before it has to be claimed."""
+NEW_S = 5.0
+"""A younger segment is left alone: its owner may be about to claim it."""
 MIN_SLOTS = 4
 LINE_BYTES = 64
 ATTEMPTS = 1000
@@ -72,11 +72,13 @@ class Ring:
 
     def close(self) -> None:
         """Delete the segment; those attached keep what they have mapped until they close."""
-        self._segment.close()
-        self._segment.unlink()
-        if self._claim is not None:
-            os.close(self._claim)
-            self._claim = None
+        try:
+            self._segment.close()
+            self._segment.unlink()
+        finally:
+            if self._claim is not None:
+                os.close(self._claim)
+                self._claim = None
 
     def __enter__(self) -> "Ring":
         return self

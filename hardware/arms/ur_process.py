@@ -13,8 +13,8 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -329,8 +329,8 @@ def _measured_period_s(receiver: Any) -> float:
 def schedule(*, realtime: bool) -> bool:
     """Put the calling thread, and those that it will start, under SCHED_FIFO or back; return whether it is allowed.
 
-    The library's own threads start before: they poll every 100 us, and as timers are exact under SCHED_FIFO, two of
-    them would take half a core that the robot's other processes may need.
+    The library's own threads poll every 100 us. As timers are exact under SCHED_FIFO, two of them would take half a
+    core there, so they get the highest ordinary priority, where that is allowed.
     """
     policy, priority = (os.SCHED_FIFO, REALTIME_PRIORITY) if realtime else (os.SCHED_OTHER, 0)
     try:
@@ -340,10 +340,19 @@ def schedule(*, realtime: bool) -> bool:
     return True
 
 
-def take_precedence() -> None:
-    """Let the calling thread, and those that it will start, come before all ordinary ones, if that is allowed."""
-    with suppress(PermissionError):
+@contextmanager
+def precedence() -> Iterator[bool]:
+    """Let threads that start meanwhile come before all ordinary ones, for good; tell whether that is allowed."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
         os.setpriority(os.PRIO_PROCESS, 0, FIRST_NICENESS)
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def _connect(config: UrConfig) -> tuple[Any, Any, Any]:
@@ -366,10 +375,11 @@ def main() -> None:
     states_fd, commands_fd, line_fd = (int(value) for value in sys.argv[1:4])
     config = TypeAdapter(UrConfig).validate_python(json.loads(sys.argv[4]))
     line = Line(socket.socket(fileno=line_fd))
-    if config.realtime:
-        take_precedence()
     try:
-        receiver, control, outputs = _connect(config)
+        with precedence() if config.realtime else nullcontext(True) as preferred:
+            if not preferred:
+                schedule(realtime=True)
+            receiver, control, outputs = _connect(config)
     except Exception as problem:
         # The library raises whatever its own libraries raise; all but one of them mean the same here.
         if IN_USE in str(problem):

@@ -14,6 +14,24 @@ import pytest
 
 from drift_robot import environment
 
+INTERRUPTED_AT_EACH_START = """
+import os, signal, subprocess
+from drift_robot import environment
+
+started, popen = [], subprocess.Popen
+
+def start_and_interrupt(*arguments, **options):
+    process = popen(*arguments, **options)
+    started.append(process.pid)
+    os.kill(os.getpid(), signal.SIGINT)
+    return process
+
+subprocess.Popen = start_and_interrupt
+try:
+    environment.test_all(os.environ)
+except KeyboardInterrupt:
+    print(*started)
+"""
 BARE_PYTHON = getattr(sys, "_base_executable", sys.executable)
 
 
@@ -103,10 +121,13 @@ def test_an_interruption_ends_both_calls(repository: Path, interruption: signal.
 
 def test_an_interruption_while_the_calls_start_leaves_none_behind(repository: Path) -> None:
     finished_environment(repository)
-    replace_python(repository, 'case "$*" in *"not realtime"*) kill -INT $PPID;; esac; exec sleep 60')
-    process = start(repository, "test")
-    process.communicate(timeout=30)
-    assert process.returncode == 130
+    replace_python(repository, "exec sleep 60")
+    (repository / "interrupted.py").write_text(INTERRUPTED_AT_EACH_START)
+    said = subprocess.run([BARE_PYTHON, "-S", "interrupted.py"], cwd=repository, stdout=subprocess.PIPE, timeout=50)
+    last_line = said.stdout.decode().splitlines()[-1]
+    calls = [int(pid) for pid in last_line.split()]
+    assert len(calls) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in calls)
 
 
 def test_tests_with_options_run_in_one_call(repository: Path) -> None:
