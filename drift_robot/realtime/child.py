@@ -20,11 +20,11 @@ from drift_robot.errors import UserError
 from drift_robot.realtime.lines import Lines
 from drift_robot.realtime.messages import Failed, Listener, Message, Ready, Said, Speaker
 from drift_robot.silence import Silence
+from hardware.child_process import ONE_THREAD
 from hardware.errors import DeviceError
 from hardware.rings import RingReader, RingWriter
 from policies.errors import PolicyError
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 CLOSED = 0
 FAILED = 1
 STOP_TIMEOUT_S = 5.0

@@ -327,11 +327,7 @@ def _measured_period_s(receiver: Any) -> float:
 
 
 def schedule(*, realtime: bool) -> bool:
-    """Put the calling thread, and those that it will start, under SCHED_FIFO or back; return whether it is allowed.
-
-    The library's own threads poll every 100 us. As timers are exact under SCHED_FIFO, two of them would take half a
-    core there, so they get the highest ordinary priority, where that is allowed.
-    """
+    """Put the calling thread, and those that it will start, under SCHED_FIFO or back; return whether it is allowed."""
     policy, priority = (os.SCHED_FIFO, REALTIME_PRIORITY) if realtime else (os.SCHED_OTHER, 0)
     try:
         os.sched_setscheduler(0, policy, os.sched_param(priority))
@@ -342,7 +338,11 @@ def schedule(*, realtime: bool) -> bool:
 
 @contextmanager
 def precedence() -> Iterator[bool]:
-    """Let threads that start meanwhile come before all ordinary ones, for good; tell whether that is allowed."""
+    """Let threads that start meanwhile come before all ordinary ones, for good; tell whether that is allowed.
+
+    It is for the library's own threads, which poll every 100 us: as timers are exact under SCHED_FIFO, two of them
+    would take half a core there.
+    """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, FIRST_NICENESS)
