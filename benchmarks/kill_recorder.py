@@ -17,10 +17,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import zarr
@@ -160,6 +161,20 @@ def wrongs(victim: Victim, found: Counter[str]) -> Iterator[str]:
     yield from (finding.text for finding in verify(victim.session) if not finding.good)
 
 
+def conclude(
+    found: Counter[str], loss: str, lost_s: Sequence[float], of: str, wrong: Sequence[str], right: str
+) -> NoReturn:
+    """Print what verify found, how much was lost, and what is wrong or, if nothing is, what is right; exit."""
+    print(f"found by verify: {', '.join(f'{count} {state}' for state, count in sorted(found.items()))}")
+    print(
+        f"{loss}: median {np.median(lost_s):.2f} s, 95 % {np.percentile(lost_s, 95):.2f} s, "
+        f"most {np.max(lost_s):.2f} s, {of}"
+    )
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print("\n".join(wrong) or right)
+    sys.exit(bool(wrong))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=400, help="how many (default %(default)d)")
@@ -182,16 +197,9 @@ def main() -> None:
                 lost_steps.append(len(victim.handed_s) - steps)
                 lost_s.append(victim.killed_s - victim.handed_s[steps] if lost_steps[-1] else 0.0)
                 wrong += wrongs(victim, found)
-    lost = np.array(lost_s)
     print(f"{options.kills} kills; {kept} steps committed, {sum(lost_steps)} handed over and lost")
-    print(f"found by verify: {', '.join(f'{count} {state}' for state, count in sorted(found.items()))}")
-    print(
-        f"lost before the kill: median {np.median(lost):.2f} s, 95 % {np.percentile(lost, 95):.2f} s, "
-        f"most {lost.max():.2f} s, {max(lost_steps)} steps"
-    )
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("\n".join(wrong) or "Every committed step is there and equal; verify and repair are right about all.")
-    sys.exit(bool(wrong))
+    right = "Every committed step is there and equal; verify and repair are right about all."
+    conclude(found, "lost before the kill", lost_s, f"{max(lost_steps)} steps", wrong, right)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from kill_recorder import conclude
 from soak import configuration, processes_of
 
 from data.episode import EPISODES, PARTIAL, Episode
@@ -38,6 +39,8 @@ LATEST_S = 10.0
 PATIENCE_S = 180.0
 MANY_EPISODES = 10_000
 SCREENLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+# Not as a file, which every process of the session would import.
+SESSION = "import sys, pathlib, kill_session; kill_session.be_a_session(pathlib.Path(sys.argv[1]))"
 
 
 def be_a_session(folder: Path) -> None:
@@ -63,8 +66,8 @@ def killed_session(folder: Path, session: Path, after_s: float) -> int:
     """Start a session, kill all of it so long after its first episode has begun, and return when, in ns."""
     with (folder / "said.txt").open("a") as said:
         process = subprocess.Popen(
-            [sys.executable, __file__, "--session", str(folder)],
-            env={**os.environ, **SCREENLESS},
+            [sys.executable, "-c", SESSION, str(folder)],
+            env={**os.environ, **SCREENLESS, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=said,
             stderr=said,
             start_new_session=True,
@@ -90,8 +93,10 @@ def wrongs(session: Path, whole_before: set[str], found: Counter[str]) -> Iterat
     """Yield what is not as it should be after a kill; count what was found. Repairs."""
     opened, findings = Session.open(session), verify(session)
     for finding in findings:
-        found[finding.state.value] += finding.state is not State.WHOLE
-        if finding.state not in (State.WHOLE, State.PARTIAL, State.LEFTOVER):
+        if finding.state is State.WHOLE:
+            continue
+        found[finding.state.value] += 1
+        if finding.state not in (State.PARTIAL, State.LEFTOVER):
             yield finding.text
     steps_of = {path: Episode.open(path).steps for path in opened.partial_episodes()}
     for path, steps in steps_of.items():
@@ -114,11 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60, help="how many (default %(default)d)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default %(default)d)")
-    parser.add_argument("--session", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.session:
-        be_a_session(options.session)
-        return
     dice = random.Random(options.seed)
     lost_s, wrong, found = list[float](), list[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
@@ -138,16 +139,10 @@ def main() -> None:
         kept = {int(path.name[:6]) for path in finished_episodes(session)}
         told = {event["index"] for event in read_events(session) if event["kind"] == "episode"} - {None}
         wrong += [f"Episode {index} was said to be saved, and is not." for index in sorted(told - kept)]
-    lost = np.array(lost_s)
     print(f"{options.kills} sessions killed, {len(told)} episodes saved before")
-    print(f"found by verify: {', '.join(f'{n} {state}' for state, n in found.items())}")
-    print(
-        f"from the last step kept to the kill: median {np.median(lost):.2f} s, 95 % {np.percentile(lost, 95):.2f} s, "
-        f"most {lost.max():.2f} s, of {len(lost)} episodes with steps"
-    )
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("\n".join(wrong) or "Every committed step is there; verify and repair are right about all.")
-    sys.exit(bool(wrong))
+    right = "Every committed step is there; verify and repair are right about all."
+    loss = "from the last step kept to the kill"
+    conclude(found, loss, lost_s, f"of {len(lost_s)} episodes with steps", wrong, right)
 
 
 if __name__ == "__main__":
