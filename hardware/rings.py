@@ -12,9 +12,8 @@ The supervisor creates a ring and hands its `RingHandle` to its children (start 
 import fcntl
 import os
 import secrets
-import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -27,8 +26,6 @@ from hardware.errors import DeviceError
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFIX = "drift-robot-"
-NEW_S = 5.0
-"""A younger segment is left alone: its owner may be about to claim it."""
 MIN_SLOTS = 4
 LINE_BYTES = 64
 ATTEMPTS = 1000
@@ -66,8 +63,9 @@ class Ring:
         if dtype.names is None or dtype.hasobject:
             raise DeviceError(f"A ring holds structured records without Python objects, not {dtype}.")
         size = LINE_BYTES + slots * RingHandle("", dtype, slots).stride
-        self._segment = SharedMemory(f"{PREFIX}{secrets.token_hex(8)}", create=True, size=size)
-        self._claim = _claim(SHARED_MEMORY / self._segment.name)
+        with _folder_locked(fcntl.LOCK_SH):
+            self._segment = SharedMemory(f"{PREFIX}{secrets.token_hex(8)}", create=True, size=size)
+            self._claim = _claim(SHARED_MEMORY / self._segment.name)
         self.handle = RingHandle(self._segment.name, dtype, slots)
 
     def close(self) -> None:
@@ -98,16 +96,29 @@ def _claim(path: Path) -> int | None:
 
 def remove_abandoned_rings() -> None:
     """Delete segments whose owner was killed together with Python's resource tracker, which would have done it."""
-    for path in SHARED_MEMORY.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # another user's, or just claimed or deleted by another session
-            if time.time() - path.stat().st_mtime < NEW_S:
-                continue
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-            finally:
-                os.close(descriptor)
+    with _folder_locked(fcntl.LOCK_EX):
+        for path in SHARED_MEMORY.glob(f"{PREFIX}*"):
+            with suppress(OSError):  # another user's, in use, or just deleted by its owner
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+@contextmanager
+def _folder_locked(operation: int) -> Iterator[None]:
+    """Keep a segment that is being made from being taken for an abandoned one before it is claimed."""
+    if not SHARED_MEMORY.exists():  # not on Linux
+        yield
+        return
+    descriptor = os.open(SHARED_MEMORY, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _Attached:

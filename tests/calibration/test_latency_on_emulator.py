@@ -72,7 +72,8 @@ def test_camera_arm_and_gripper_are_timed_through_their_drivers(
     for fault, seconds in (("camera-late", CAMERA_LATE_S), ("obey-late", OBEYS_LATE_S)):
         robot.do(fault_request(fault, str(seconds)).pop("do"), seconds=seconds)
     monkeypatch.setattr(cell_camera, "SoftwareCamera", stamping)
-    arm = UrConfig(host, flange_from_tcp=(0.0, 0.0, 0.15, 0.0, 0.0, 0.0), payload_kg=0.9, max_age_s=0.5)
+    tool = (0.0, 0.0, 0.15, 0.0, 0.0, 0.0)
+    arm = UrConfig(host, flange_from_tcp=tool, payload_kg=0.9, max_age_s=2.0, watchdog_hz=1.0)
     devices = DevicesConfig(arm, RobotiqConfig(), {"wrist": RealSenseConfig("17", fps=15)})
     board, nobody = Board(BoardConfig()), unattended(lambda sentence: None)
     limits = ArmLimits(arm_timeout_s=1.0)

@@ -31,7 +31,7 @@ LIMITS = ArmLimits(arm_timeout_s=1.0)
 @pytest.fixture
 def devices(host: str, emulate: Callable[..., EmulatedController]) -> DevicesConfig:
     emulate("--controller-version", "3.15.0.0", "--task", "board_on_table")
-    arm = UrConfig(host, flange_from_tcp=TOOL, payload_kg=0.9, max_age_s=0.5)
+    arm = UrConfig(host, flange_from_tcp=TOOL, payload_kg=0.9, max_age_s=2.0, watchdog_hz=1.0)
     return DevicesConfig(arm, cameras={"wrist": RealSenseConfig("17", fps=15)})
 
 

@@ -42,8 +42,8 @@ def arm(emulator: subprocess.Popen[str]) -> Iterator[UrArm]:
         UrConfig(
             HOST,
             flange_from_tcp=TCP,
-            max_age_s=0.5,
-            watchdog_hz=2.0,
+            max_age_s=1.0,
+            watchdog_hz=1.0,
             connect_timeout_s=60.0,
             respawn_pause_s=0.2,
             realtime=False,

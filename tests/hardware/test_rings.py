@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardware import rings
 from hardware.errors import DeviceError
 from hardware.rings import SHARED_MEMORY, Record, Ring, RingHandle, RingReader, RingWriter, remove_abandoned_rings
 
@@ -210,12 +212,24 @@ def test_rings_of_a_program_that_was_killed_with_all_its_helpers_are_deleted_by_
     with Ring(SMALL) as ring:
         claimed = SHARED_MEMORY / ring.handle.name
         remove_abandoned_rings()
-        assert abandoned.exists(), "it may be one that is just being made"
-        for path in (abandoned, claimed):
-            os.utime(path, (0, 0))
-        remove_abandoned_rings()
         assert not abandoned.exists()
         assert claimed.exists()
+
+
+def test_a_ring_that_is_being_made_is_not_taken_for_an_abandoned_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    claim, removing = rings._claim, threading.Thread(target=remove_abandoned_rings)
+
+    def claim_late(path: Path) -> int | None:
+        removing.start()
+        removing.join(0.2)
+        assert path.exists()
+        return claim(path)
+
+    monkeypatch.setattr(rings, "_claim", claim_late)
+    with Ring(SMALL) as ring:
+        removing.join(PATIENCE_S)
+        assert not removing.is_alive()
+        assert (SHARED_MEMORY / ring.handle.name).exists()
 
 
 def test_the_segment_outlives_children_and_is_gone_after_close() -> None:

@@ -44,6 +44,7 @@ def config(host: str, tmp_path: Path, emulate: Callable[..., EmulatedController]
                 "arm": {
                     **{"host": host, "flange_from_tcp": [0.0, 0.0, 0.15, 0.0, 0.0, 0.0], "payload_kg": 0.9},
                     "max_age_s": 5.0,
+                    "watchdog_hz": 1.0,
                 },
                 "cameras": {
                     "wrist": {"driver": "realsense", "serial": "1", "fps": 15, "recovery": {"stalled_s": 30.0}}

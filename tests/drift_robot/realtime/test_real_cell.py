@@ -36,7 +36,8 @@ def configuration(episodes: int, host: str = HOST) -> Config:
             "devices": {
                 "arm": {
                     **{"host": host, "flange_from_tcp": [0.0, 0.0, 0.15, 0.0, 0.0, 0.0], "payload_kg": 0.9},
-                    "max_age_s": 0.5,  # a machine that tests share pauses
+                    "max_age_s": 1.0,  # a machine that tests share pauses
+                    "watchdog_hz": 1.0,
                 },
                 "gripper": {"driver": "robotiq", "open_position": 0, "closed_position": 255},
                 "cameras": {"front": {"driver": "realsense", "serial": "1", "width": 160, "height": 120, "fps": 15}},

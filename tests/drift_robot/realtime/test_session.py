@@ -298,8 +298,6 @@ def test_after_all_its_processes_were_killed_at_once_the_next_session_goes_on(ru
     process.communicate()
     assert eventually(lambda: group_is_empty(process.pid))
     assert any(finding.state is State.PARTIAL and "was interrupted" in finding.text for finding in verify(run.session))
-    for name in rings:
-        os.utime(SHARED_MEMORY / name, (0.0, 0.0))  # some seconds are over
     done = len(finished_episodes(run.session))
     figures = run_session(configuration(done + 1), run, "adapt", "scripted", False, heard.append)
     assert figures.complete, heard

@@ -22,7 +22,7 @@ HOST = "127.0.1.2"
 CONFIG = f"""
 cell: {{task: lift, track_objects: false, cameras: {{front: {{height: 48, width: 64}}}}}}
 devices:
-  arm: {{host: {HOST}, flange_from_tcp: [0.0, 0.0, 0.15, 0.0, 0.0, 0.0], max_age_s: 0.5, watchdog_hz: 2.0}}
+  arm: {{host: {HOST}, flange_from_tcp: [0.0, 0.0, 0.15, 0.0, 0.0, 0.0], max_age_s: 1.0, watchdog_hz: 1.0}}
   gripper: {{driver: robotiq, open_position: 0, closed_position: 255}}
   cameras: {{front: {{driver: webcam, source: 0}}}}
 limits: {{arm_timeout_s: 1.0, command_timeout_s: 0.5}}
