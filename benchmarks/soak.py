@@ -6,7 +6,8 @@ A scripted operator runs episode after episode beside the trainer, a camera and 
 stopped and crashed, the recorder's disk is full for some seconds, and a fresh version is damaged before it can act. A
 process may die three times in a session, so one session follows the other. Told at the end: orphans and shared memory
 that a session left, memory and handles of every process over its life, cycles missed for no reason that is known, and
-where every episode went. The exit code is 1 if anything is left over, corrupt or unaccounted for.
+where every episode went. Where a process that only sleeps, before all others, comes late too, the whole machine stood
+still. The exit code is 1 if anything is left over, corrupt or unaccounted for.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -57,6 +60,22 @@ VICTIMS = {
     "disk full": ("recorder",),
     "damaged": ("version",),
 }
+STOOD_STILL_NS = NS_PER_S // 20
+PULSE = f"""
+import os, time
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(99))
+except PermissionError:
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
+last = time.monotonic_ns()
+while True:
+    time.sleep(0.01)
+    now = time.monotonic_ns()
+    if now - last > {STOOD_STILL_NS}:
+        print(last, now, flush=True)
+    last = now
+"""
+"""A process that only sleeps, before all others, and tells when it came late."""
 SIGNALS = {"killed": signal.SIGKILL, "hung": signal.SIGSTOP, "crashed": signal.SIGSEGV}
 
 
@@ -181,11 +200,27 @@ def unused_segments(before: set[str]) -> set[str]:
     return {name for name in set(os.listdir("/dev/shm")) - before if f"/dev/shm/{name}" not in used}
 
 
-def missed(run: "RunFolder", period_s: float, faults: list[tuple[int, str, str]]) -> dict[str, float]:
+@contextmanager
+def pulse(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Watch whether the whole machine stands still; gives the watching process and the file of the times it did."""
+    file = folder / "stood_still"
+    with file.open("w") as stood_still:
+        watching = subprocess.Popen([sys.executable, "-c", PULSE], stdout=stood_still)
+    try:
+        yield watching.pid, file
+    finally:
+        watching.kill()
+        watching.wait()
+
+
+def missed(
+    run: "RunFolder", period_s: float, faults: list[tuple[int, str, str]], stood_still: Path
+) -> dict[str, float]:
     """Return how many policy periods were left out within episodes, and how many of them for no known reason."""
+    still = np.array(stood_still.read_text().split(), dtype=np.int64).reshape(-1, 2)
     pauses = [event["time_ns"] for event in read_events(run.session) if event.get("phase") in STOPPED]
     struck = np.array([at_ns for at_ns, _, _ in faults])
-    gaps, unexplained, longest_s, steps = 0, 0, 0.0, 0
+    gaps, machine, unexplained, longest_s, steps = 0, 0, 0, 0.0, 0
     for path in finished_episodes(run.session):
         times = Episode.open(path).column("time.step")
         steps += len(times)
@@ -195,12 +230,17 @@ def missed(run: "RunFolder", period_s: float, faults: list[tuple[int, str, str]]
                 continue
             gaps += left_out
             paused = any(start - NS_PER_S // 10 <= at <= end for at in pauses)
-            if not paused and not ((struck > start - EXPLAINED_S * NS_PER_S) & (struck < end)).any():
+            if paused or ((struck > start - EXPLAINED_S * NS_PER_S) & (struck < end)).any():
+                continue
+            if ((still[:, 0] < end) & (still[:, 1] > start)).any():
+                machine += left_out
+            else:
                 unexplained += left_out
                 longest_s = max(longest_s, float(end - start) / NS_PER_S)
     return {
         "steps recorded": steps,
         "periods left out": gaps,
+        "while the machine stood still": machine,
         "of them unexplained": unexplained,
         "longest unexplained, s": longest_s,
     }
@@ -274,8 +314,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)  # the end may come between two sessions
     wrong: list[str] = []
     sessions: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, conditions(load=False) as told:
-        run = RunFolder(Path(folder))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        conditions(load=False, awake=False) as told,
+        pulse(Path(folder)) as (watching, stood_still),
+    ):
+        run = RunFolder(Path(folder) / "run")
         config = configuration(EPISODES_A_SESSION)
         collect(config, run, lambda *_: None)
         bootstrap(config, run, lambda *_: None)
@@ -306,7 +350,7 @@ def main() -> None:
                 hear,
             )
             witness.going.clear()
-            orphans, left = processes_of(os.getpgrp()) - {os.getpid()}, unused_segments(before)
+            orphans, left = processes_of(os.getpgrp()) - {os.getpid(), watching}, unused_segments(before)
             wrong += [f"Process {pid} outlived its session." for pid in orphans]
             wrong += [f"/dev/shm/{name} was left behind." for name in left]
             if figures.failed:
@@ -327,7 +371,8 @@ def main() -> None:
         witnessing.join()
         episodes, lost = accounted(run)
         wrong += lost
-        cycles = missed(run, config.policy_period_s, witness.faults)
+        cycles = missed(run, config.policy_period_s, witness.faults, stood_still)
+        told["machine stood still, times"] = len(stood_still.read_text().splitlines())
         kinds = Counter(f"{victim} {kind}" for _, kind, victim in witness.faults)
     report(
         told,

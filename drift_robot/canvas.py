@@ -43,7 +43,7 @@ def font(size: int, bold: bool) -> "pygame.font.Font":
         return pygame.font.Font(path, size)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _rendered(text: str, size: int, bold: bool, color: Color) -> "pygame.Surface":
     return font(size, bold).render(text, True, color)
 
