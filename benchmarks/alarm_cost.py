@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file, too")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    with conditions(load=False, awake=False) as told:
+    with conditions(load=False) as told:
         chunks = [row for name in NAMES for row in time_chunks(name, chosen.chunks)]
         sessions = time_sessions(chosen.episodes)
     report(told, {"A chunk": chunks, "A session's control loop": sessions}, chosen.json)

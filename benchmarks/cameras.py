@@ -110,7 +110,7 @@ def figures_of(name: str, notes: NDArray[np.int64], began_ns: int, seconds: floa
 def main() -> None:
     """Measure and print."""
     chosen = options(__doc__, "127.0.5.3", 300.0).parse_args()
-    with conditions(chosen.load, chosen.awake) as told:
+    with conditions(chosen.load) as told:
         rows = measure(chosen.host, chosen.seconds)
     report(told, {"Cameras": rows}, chosen.json)
 

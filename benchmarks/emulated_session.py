@@ -131,8 +131,9 @@ class EmulatedSession:
     def stop(self) -> None:
         """End the processes; the robot goes on."""
         Speaker(self.lines.stop).say(Said("The measurement is done."))
+        asked_s = time.monotonic()
         for child in self.children.values():
-            child.join(PATIENCE_S)
+            child.join(asked_s)
 
     def logged(self, name: str) -> tuple[Array, NDArray[np.int64], list[tuple[float, ...]]]:
         """Return the robot's log `packages` or `commands`: times in s (n,), numbers (n,), and targets of six numbers.

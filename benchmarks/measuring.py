@@ -1,19 +1,16 @@
 """What the benchmarks of the emulated cell share: their options, the trainer as load, and how figures are told.
 
 `--load` starts the real trainer in its own process, as a session does, on data and a policy made on the spot; it trains
-round after round. `--awake` keeps the cores from halting: a virtual core that has nothing to do halts, and comes back
-only when its host lets it. Nothing here knows of arms or cameras.
+round after round. Nothing here knows of arms or cameras.
 """
 
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,7 +30,6 @@ def options(doc: str | None, host: str, seconds: float) -> argparse.ArgumentPars
     parser.add_argument("--seconds", type=float, default=seconds, help="time measured (default %(default)g)")
     parser.add_argument("--host", default=host, help="loopback address of the emulated robot (default %(default)s)")
     parser.add_argument("--load", action="store_true", help="with the trainer at full load")
-    parser.add_argument("--awake", action="store_true", help="keep the cores from halting when they have nothing to do")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file, too")
     return parser
 
@@ -82,13 +78,10 @@ def _text(value: str | float) -> str:
 
 
 @contextmanager
-def conditions(load: bool, awake: bool) -> Iterator[Conditions]:
+def conditions(load: bool) -> Iterator[Conditions]:
     """Give what has to be told with figures measured inside: cores, load average before and after, and the trainer."""
-    told: Conditions = {"load average before": _load_average()}
-    with trainer_at_full_load(load) as trainer, ExitStack() as kept_awake:
-        told["cores"] = f"{os.cpu_count()}, {'kept awake' if awake else 'may halt'}"
-        if awake:
-            kept_awake.enter_context(cores_awake())
+    told: Conditions = {"cores": os.cpu_count() or 1, "load average before": _load_average()}
+    with trainer_at_full_load(load) as trainer:
         began_s, used_s = time.monotonic(), _cpu_seconds(trainer)
         told["trainer"] = "none"
         yield told
@@ -99,23 +92,6 @@ def conditions(load: bool, awake: bool) -> Iterator[Conditions]:
                 f"U-Net {UNET_DIMS}, {os.cpu_count()} threads, niceness {niceness}, {cores:.2f} cores used"
             )
         told["load average after"] = _load_average()
-
-
-@contextmanager
-def cores_awake() -> Iterator[None]:
-    """Spin on every core as long as nobody else wants it."""
-
-    def give_way() -> None:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-    cores = range(os.cpu_count() or 1)
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=give_way) for _ in cores]
-    try:
-        yield
-    finally:
-        for process in spinning:
-            process.kill()
-            process.wait()
 
 
 @contextmanager

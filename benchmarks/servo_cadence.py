@@ -153,7 +153,7 @@ def main() -> None:
     parser = options(__doc__, "127.0.5.1", 10.0)
     parser.add_argument("--profile", action="store_true", help="tell where the time of a turn goes, at 500 Hz")
     chosen = parser.parse_args()
-    with conditions(chosen.load, chosen.awake) as told:
+    with conditions(chosen.load) as told:
         if chosen.profile:
             rows = [measure(chosen.host, 500, chosen.seconds, True, profiled=True)]
         else:

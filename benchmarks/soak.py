@@ -316,7 +316,7 @@ def main() -> None:
     sessions: list[Row] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        conditions(load=False, awake=False) as told,
+        conditions(load=False) as told,
         pulse(Path(folder)) as (watching, stood_still),
     ):
         run = RunFolder(Path(folder) / "run")

@@ -116,7 +116,7 @@ def main() -> None:
     parser = options(__doc__, "127.0.5.2", 170.0)
     parser.add_argument("--rate", type=int, choices=RATES_HZ, default=500, help="of the robot, Hz")
     chosen = parser.parse_args()
-    with conditions(chosen.load, chosen.awake) as told:
+    with conditions(chosen.load) as told:
         rows, granted = measure(chosen.host, chosen.rate, min(chosen.seconds, MOST_S))
         told["SCHED_FIFO"] = ", ".join(f"{name} {'granted' if has else 'refused'}" for name, has in granted.items())
     report(told, {"Takeover": rows}, chosen.json)

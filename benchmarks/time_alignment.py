@@ -172,7 +172,7 @@ def main() -> None:
         help="ask for SCHED_FIFO; on two cores, which robot and session share, it takes them away from the cameras",
     )
     chosen = parser.parse_args()
-    with conditions(chosen.load, chosen.awake) as told:
+    with conditions(chosen.load) as told:
         rows = measure(chosen.host, chosen.rate, chosen.seconds, chosen.width, chosen.realtime)
     report(told, {"Time alignment": rows}, chosen.json)
 

@@ -118,7 +118,7 @@ def main() -> None:
     parser = options(__doc__, "127.0.5.5", 20.0)
     parser.add_argument("--rate", type=int, choices=RATES_HZ, default=500, help="of the robot, Hz")
     chosen = parser.parse_args()
-    with conditions(chosen.load, chosen.awake) as told:
+    with conditions(chosen.load) as told:
         rows = measure(chosen.host, chosen.rate, chosen.seconds)
     report(told, {"Tracking": rows}, chosen.json)
 
