@@ -252,7 +252,6 @@ class Control:
         self._stood_ns = 0
         self._blind: set[str] = set()
         self._recording = False
-        self._swaps = 0
         self._swapped_ns: int | None = None
         self._start_wanted: StartWanted | None = None
         contest = setup.comparison
@@ -361,7 +360,6 @@ class Control:
                 version,
                 rank,
                 self._swapped_ns,
-                self._swaps,
                 cadence.measured_hz,
                 cadence.worst_late_s,
                 alarm.level,
@@ -462,7 +460,6 @@ class Control:
         except PolicyError as error:
             self._bar(newest, error, before)
             return True
-        self._swaps += 1
         self._swapped_ns = self._clock.now_ns()
         self._life.say(Swapped(newest, before, time.perf_counter() - began_s))
         self._life.say(Said(f"Version {newest} acts from here on, in place of version {before}."))

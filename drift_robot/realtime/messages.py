@@ -102,7 +102,7 @@ class EpisodeSaved:
 
 @dataclass(frozen=True)
 class Acting:
-    """Which version acts and since when, how often it was swapped, and how well the control loop keeps its rate.
+    """Which version acts and since when, and how well the control loop keeps its rate.
 
     `alarm` is the level of the learner's last window, None where there is none; `alarmed`: the alarm is raised.
     """
@@ -110,7 +110,6 @@ class Acting:
     version: int
     rank: int
     swapped_ns: int | None
-    swaps: int
     measured_hz: float
     worst_late_s: float
     alarm: float | None = None

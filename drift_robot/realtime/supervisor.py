@@ -270,7 +270,8 @@ class Supervisor:
         self._failed = False
         self._signal = 0
         self._episodes: list[EpisodeFigures] = []
-        self._acting = Acting(-1, -1, None, 0, 0.0, 0.0)
+        self._acting = Acting(-1, -1, None, 0.0, 0.0)
+        self._swaps = 0
         self._began_ns: int | None = None
         self._refusal = self._notice = self._limit = ("", 0)
         self._before = recorded_figures(session)
@@ -322,7 +323,7 @@ class Supervisor:
             restarts["trainer"] = self._trainer.restarts
         return SessionFigures(
             episodes=self._episodes,
-            swaps=self._acting.swaps,
+            swaps=self._swaps,
             final_version=-1 if newest is None else newest,
             restarts={name: count for name, count in restarts.items() if count},
             complete=self._done >= self._planned,
@@ -573,6 +574,7 @@ class Supervisor:
         elif isinstance(message, AuthorityChanged):
             self._events.note("handover", to=message.authority.name.lower(), after_s=message.after_s)
         elif isinstance(message, Swapped):
+            self._swaps += 1
             self._events.note("swap", version=message.version, before=message.before, seconds=message.seconds)
         elif isinstance(message, Acting):
             self._acting = message

@@ -121,6 +121,20 @@ def test_a_session_outlives_a_trainer_that_died_too_often_and_after_it_its_arm_p
     assert figures.restarts == {"trainer": 1, "arm": 1}
 
 
+def test_swaps_are_counted_although_the_control_process_dies_in_between(run: RunFolder) -> None:
+    heard: list[str] = []
+
+    def say(sentence: str) -> None:
+        heard.append(sentence)
+        if "acts from here on" in sentence and not any("control process has died" in said for said in heard):
+            Timer(0.5, send, ["control"]).start()
+
+    figures = run_session(configuration(5), run, "adapt", "scripted", False, say)
+    assert figures.restarts.get("control"), heard
+    assert figures.swaps == sum("acts from here on" in sentence for sentence in heard) >= 1
+    assert figures.swaps == sum(event["kind"] == "swap" for event in read_events(run.session))
+
+
 def test_versions_are_swapped_between_episodes_while_the_session_goes_on(run: RunFolder) -> None:
     figures = run_session(configuration(5), run, "adapt", "scripted", False, lambda _: None)
     versions = [episode.version for episode in figures.episodes]
