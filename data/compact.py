@@ -10,8 +10,7 @@ from pathlib import Path
 from data.arrays import compact_column
 from data.episode import Episode, scratch_of
 from data.errors import DataError
-from data.session import Session
-from data.verify import is_session
+from data.session import Session, is_episode, sessions_below
 
 Progress = Callable[[int, int, str], None]
 """Called with how many episodes are done, of how many, and a few words."""
@@ -28,11 +27,14 @@ class Compaction:
 
 
 def compact(path: Path, progress: Progress) -> Compaction:
-    """Compress the whole episodes of a session, or one, again; an episode that is damaged stays as it is.
+    """Compress the whole episodes of a session or of a run's, or one, again; an episode that is damaged stays as it is.
 
     May be interrupted at any moment and run again. Raises DataError if there is neither session nor episode.
     """
-    episodes = Session.open(path).episodes() if is_session(path) else [Episode.open(path).path]
+    if is_episode(path):
+        episodes = [Episode.open(path).path]
+    else:
+        episodes = [episode for session in sessions_below([path]) for episode in Session.open(session).episodes()]
     before = after = 0
     left = []
     for number, folder in enumerate(episodes):

@@ -15,7 +15,7 @@ from data.episode import BIN, EPISODES, Episode, is_being_written, scratch_of
 from data.errors import DataError
 from data.labels import Relabelling, to_attribute
 from data.schema import Outcome, Owner
-from data.verify import is_session
+from data.session import is_session
 
 JUDGEMENTS = (Outcome.SUCCESS, Outcome.FAILURE)
 

@@ -4,20 +4,22 @@ import shutil
 from pathlib import Path
 
 from data.arrays import GrowingArray, read_column, read_rows, write_group
-from data.episode import WHOLE, Episode, scratch_of
+from data.episode import EPISODES, WHOLE, Episode, scratch_of
 from data.schema import ARM_COLUMNS, Outcome
-from data.session import to_bin
-from data.verify import Inspection, episode_folders, inspect, is_session, leftovers
+from data.session import is_episode, is_session, sessions_below, to_bin
+from data.verify import Inspection, episode_folders, inspect, leftovers
 
 
 def repair(path: Path) -> list[str]:
-    """Repair an episode, or whatever needs it in a session; return a sentence for each thing done.
+    """Repair an episode of a session, or what needs it in a session or a run; return a sentence for each thing done.
 
     An episode keeps its steps before the first bad one, under the name of a whole episode; its outcome is unknown if
-    steps were lost. Raises DataError if the bin holds another of the same name.
+    steps were lost. Raises DataError if the bin holds another of the same name, and for any other folder.
     """
-    if not is_session(path):
+    if is_episode(path) and path.parent.name == EPISODES:
         return _repair_episode(path)
+    if not is_session(path):
+        return [sentence for session in sessions_below([path]) for sentence in repair(session)]
     done = [_remove(entry) for entry in leftovers(path)]
     for episode in episode_folders(path):
         done += _repair_episode(episode)

@@ -27,10 +27,10 @@ from data.relabel import relabel as change_labels
 from data.relabel import undo
 from data.repair import repair
 from data.schema import Outcome, Owner
-from data.session import Session
-from data.stats import document, figures, session_stats, sessions_below, takeovers, total, turns
+from data.session import Session, is_session, sessions_below
+from data.stats import document, figures, session_stats, takeovers, total, turns
 from data.stats_picture import draw
-from data.verify import State, is_session, verify
+from data.verify import State, verify
 
 OUTCOME_STYLES = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.DISCARDED: "dim", Outcome.UNKNOWN: "yellow"}
 SHEET_COLUMNS = 8

@@ -5,7 +5,7 @@ episode in the bin is not used again.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,30 @@ FORMAT = "drift-robot session"
 _WHOLE_NAME = re.compile(r"\d{6}\.zarr")
 _PARTIAL_NAME = re.compile(r"\d{6}\.zarr\.partial")
 _ANY_NUMBER = re.compile(r"\.?(\d{6})\.")
+_DEPTHS = ("*", "*/*")
+"""Where sessions lie below a folder that is none: a run's, or one that holds runs."""
+
+
+def is_session(path: Path) -> bool:
+    """Tell a session's folder from any other."""
+    return (path / EPISODES).is_dir() or (path / SESSION_FILE).exists()
+
+
+def is_episode(path: Path) -> bool:
+    """Tell an episode's folder, whole or partial, from any other by its name."""
+    return any(name.fullmatch(path.name) for name in (_WHOLE_NAME, _PARTIAL_NAME))
+
+
+def sessions_below(paths: Sequence[Path]) -> list[Path]:
+    """Return the sessions that paths name, or that lie below them as in a run's folder. Raises DataError if none do."""
+    found: list[Path] = []
+    for path in paths:
+        below = sorted(file.parent for depth in _DEPTHS for file in path.glob(f"{depth}/{SESSION_FILE}"))
+        sessions = [path] if is_session(path) else below
+        if not sessions:
+            raise DataError(f"{path} holds no session; name a session's folder or a run's.")
+        found += sessions
+    return list(dict.fromkeys(found))
 
 
 def finished_episodes(session: Path) -> list[Path]:

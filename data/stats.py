@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from data.episode import Episode
 from data.errors import DataError
 from data.schema import Outcome, Owner
-from data.session import SESSION_FILE, Session
-from data.verify import is_session
+from data.session import Session
 
 NS_PER_S = 1_000_000_000
-DEPTHS = ("*", "*/*")
-"""Where sessions lie below a folder that is none: a run's, or one that holds runs."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,6 @@ class SessionStats:
     interrupted: int
     binned: int
     damaged: tuple[str, ...]
-
-
-def sessions_below(paths: Sequence[Path]) -> list[Path]:
-    """Return the sessions that paths name, or that lie below them as in a run's folder. Raises DataError if none do."""
-    found: list[Path] = []
-    for path in paths:
-        below = sorted(file.parent for depth in DEPTHS for file in path.glob(f"{depth}/{SESSION_FILE}"))
-        sessions = [path] if is_session(path) else below
-        if not sessions:
-            raise DataError(f"{path} holds no session; name a session's folder or a run's.")
-        found += sessions
-    return list(dict.fromkeys(found))
 
 
 def session_stats(folder: Path) -> SessionStats:

@@ -10,7 +10,7 @@ from data.arrays import read_chunk, read_column
 from data.episode import EPISODES, PARTIAL, WHOLE, Episode, is_being_written
 from data.errors import DataError, MissingDataError
 from data.schema import ARM_COLUMNS, Column, Owner
-from data.session import SESSION_FILE, Session
+from data.session import SESSION_FILE, Session, is_episode, is_session, sessions_below
 
 _FINITE = {
     *("observation.tcp", "observation.commanded", "observation.gripper", "observation.objects"),
@@ -59,11 +59,16 @@ class Inspection:
 
 
 def verify(path: Path) -> list[Finding]:
-    """Check an episode, or all episodes of a session; at least one finding for each."""
+    """Check an episode, all episodes of a session, or all sessions of a run; at least one finding for each."""
     if not path.is_dir():
         return [Finding(path, State.MISSING, f"{path} does not exist.")]
-    if not is_session(path):
+    if is_episode(path):
         return inspect(path).findings
+    if not is_session(path):
+        try:
+            return [finding for session in sessions_below([path]) for finding in verify(session)]
+        except DataError as error:
+            return [Finding(path, State.MISSING, str(error))]
     findings = []
     try:
         Session.open(path)
@@ -75,11 +80,6 @@ def verify(path: Path) -> list[Finding]:
     for entry in episode_folders(path):
         findings += inspect(entry).findings
     return findings
-
-
-def is_session(path: Path) -> bool:
-    """Tell a session's folder from an episode's."""
-    return (path / EPISODES).is_dir() or (path / SESSION_FILE).exists()
 
 
 def episode_folders(session: Path) -> list[Path]:

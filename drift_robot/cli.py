@@ -474,7 +474,7 @@ def data_relabel(
 
 
 @data_app.command("verify")
-def data_verify(path: Annotated[Path, typer.Argument(help="A session's or an episode's folder.")]) -> None:
+def data_verify(path: Annotated[Path, typer.Argument(help="A session's folder, an episode's, or a run's.")]) -> None:
     """Check checksums, lengths and labels; exit code 1 unless everything is whole."""
     from data.report import print_verification
 
@@ -483,7 +483,7 @@ def data_verify(path: Annotated[Path, typer.Argument(help="A session's or an epi
 
 
 @data_app.command("repair")
-def data_repair(path: Annotated[Path, typer.Argument(help="A session's or an episode's folder.")]) -> None:
+def data_repair(path: Annotated[Path, typer.Argument(help="A session's folder, an episode's, or a run's.")]) -> None:
     """Keep the good part of interrupted or damaged episodes; what was replaced goes to the session's bin."""
     from data.report import print_repair
 
@@ -491,7 +491,7 @@ def data_repair(path: Annotated[Path, typer.Argument(help="A session's or an epi
 
 
 @data_app.command("compact")
-def data_compact(path: Annotated[Path, typer.Argument(help="A session's or an episode's folder.")]) -> None:
+def data_compact(path: Annotated[Path, typer.Argument(help="A session's folder, an episode's, or a run's.")]) -> None:
     """Make whole episodes smaller, losing nothing: compressed again, with more patience than while the arm moves.
 
     Takes its time; can be interrupted, and goes on where it stopped.

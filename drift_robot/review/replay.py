@@ -19,8 +19,7 @@ from data.episode import EPISODES, Episode
 from data.errors import DataError
 from data.files import write_json
 from data.schema import Owner
-from data.session import Session
-from data.verify import is_session
+from data.session import Session, is_session
 from drift_robot.calibrate.enforcement import enforced_limits
 from drift_robot.config import Config, config_from_dict, load_config
 from drift_robot.errors import UserError

@@ -18,8 +18,8 @@ from data.colours import OWNER_COLOURS
 from data.episode import EPISODES, Episode
 from data.errors import DataError
 from data.schema import OBJECTS, Array, Owner
+from data.session import is_session
 from data.stats import turns
-from data.verify import is_session
 from drift_robot.errors import UserError
 from hardware.arms import rotations
 from hardware.arms.controller import Authority

@@ -13,8 +13,8 @@ from data.errors import DataError
 from data.relabel import relabel
 from data.report import print_stats
 from data.schema import Outcome, Owner
-from data.session import Session
-from data.stats import episode_stats, figures, interventions, session_stats, sessions_below, step_edges_s, total
+from data.session import Session, sessions_below
+from data.stats import episode_stats, figures, interventions, session_stats, step_edges_s, total
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from recording import (
 )
 
 from data.episode import Episode, EpisodeWriter
+from data.errors import DataError
 from data.repair import repair
 from data.schema import EpisodeLayout, Outcome
 from data.session import Session, finished_episodes
@@ -194,6 +195,24 @@ def test_a_session_without_its_file_is_said(session: Path) -> None:
 def test_a_path_without_anything_is_said(tmp_path: Path) -> None:
     assert states(tmp_path / "nowhere") == [State.MISSING]
     assert states(tmp_path) == [State.MISSING]
+
+
+def test_a_run_is_all_of_its_sessions(session: Path) -> None:
+    record(session, 0)
+    interrupted(session, 30, index=1)
+    assert states(session.parent) == [State.WHOLE, State.PARTIAL]
+    assert len(repair(session.parent)) == 1
+    assert states(session.parent) == [State.WHOLE, State.WHOLE]
+
+
+@pytest.mark.parametrize("name", ["something", "000001.zarr"])
+def test_what_is_no_recording_is_never_moved_by_a_repair(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "precious").touch()
+    with pytest.raises(DataError, match="holds no session; name a session's folder or a run's"):
+        repair(folder)
+    assert (folder / "precious").exists()
 
 
 def test_a_repair_interrupted_before_its_end_is_finished_by_the_next(session: Path) -> None:
