@@ -166,7 +166,12 @@ def _method(name: str) -> MethodName:
 def method_jobs(
     config: Config, tasks: Sequence[str], rows: Sequence[Row], seeds: Sequence[int], out: Path
 ) -> list[Job]:
-    """Return all runs, seed by seed, so that whatever is finished at any time compares like with like."""
+    """Return all runs, seed by seed, so that whatever is finished at any time compares like with like.
+
+    Raises UserError if the configuration has its training done elsewhere.
+    """
+    if config.adapt.store is not None:
+        raise UserError("The runs of 'benchmark methods' train on this machine: remove 'adapt.store'.")
     return [
         Job(task, row, seed, run_config(config, task, row, seed), out / task / row.folder / f"seed-{seed}")
         for seed in seeds

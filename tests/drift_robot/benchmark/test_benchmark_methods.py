@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
-from tiny_run import TINY, TINY_YAML, cli, finished
+from tiny_run import TINY, TINY_YAML, cli, finished, meeting
 
 from drift_robot.benchmark.methods import Result, method_jobs, method_rows, run_config
 from drift_robot.benchmark.methods_command import CONFIG
@@ -52,6 +52,11 @@ def test_a_row_that_there_is_not_is_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match="^" + message.replace("(", r"\(")):
         method_rows(TINY, methods, schedules, r_mins)
+
+
+def test_a_trainer_elsewhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"remove 'adapt\.store'"):
+        method_jobs(meeting(TINY, str(tmp_path)), ["lift"], method_rows(TINY, ["HG"]), [0], tmp_path / "out")
 
 
 def test_a_method_without_an_online_phase_has_the_others_episodes_and_batches() -> None:
