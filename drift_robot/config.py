@@ -28,9 +28,9 @@ from hardware.arms.limits import ArmLimits
 from hardware.devices import DevicesConfig
 from hardware.input_devices import DeviceName
 from hardware.input_devices.mapping import MappingChange
+from policies.allocation import Allocation
 from policies.methods import MethodName
 from policies.policy import PolicyConfig
-from policies.allocation import Allocation
 from policies.schedules import RankScheduleConfig
 from policies.training import Scope
 

@@ -387,8 +387,8 @@ def leading_factors(matrix: Tensor, rank: int) -> Factors:
 def modulate(module: nn.Module, exclude: Iterable[str] = ()) -> list[str]:
     """Replace every Conv1d, ConvTranspose1d, Conv2d and Linear below a module by its modulated form, at full rank.
 
-    Frozen layers stay as they are. Parameters stay the same objects under the same names, so an optimiser keeps working. Returns the names of the
-    layers replaced. `exclude` names layers to leave alone; a name that is no such layer is a PolicyError.
+    Frozen layers stay as they are. Parameters stay the same objects under the same names, so an optimiser keeps
+    working. Returns the names of the layers replaced. `exclude` names layers to leave alone; a name that is no such layer is a PolicyError.
     """
     excluded = set(exclude)
     found = {name: child for name, child in module.named_modules() if _modulated_form(child) is not None}
@@ -527,7 +527,10 @@ def _with_parameters(plain: PlainLayer, layer: RankModulated) -> PlainLayer:
 
 
 def _modulated_form(module: nn.Module) -> RankModulated | None:
-    if not isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d) or not module.weight.requires_grad:
+    if (
+        not isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d)
+        or not module.weight.requires_grad
+    ):
         return None
     if isinstance(module, nn.Linear):
         return ModulatedLinear(module)

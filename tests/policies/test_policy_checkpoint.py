@@ -59,9 +59,7 @@ def test_a_checkpoint_written_at_a_rank_loads_and_goes_on_exactly_at_that_rank(t
 
 def test_ranks_that_follow_from_spectra_and_a_modulated_encoder_are_gone_on_with_exactly(tmp_path: Path) -> None:
     cameras = {"front": (24, 32)}
-    state, observation, actions = samples.some_training(
-        batch=8, scope="policy", allocation="spectrum", cameras=cameras
-    )
+    state, observation, actions = samples.some_training(batch=8, scope="policy", allocation="spectrum", cameras=cameras)
     samples.train(state, observation, actions, 2)
     state.set_rank(6)
     samples.train(state, observation, actions, 2)
