@@ -1,4 +1,4 @@
-"""How a trainable rank is shared out among layers: the same for all, or by their spectra for as many trained numbers."""
+"""How a trainable rank is shared out among layers: the same for all, or by their spectra, for no more numbers."""
 
 from bisect import bisect_right
 from collections.abc import Mapping

@@ -28,6 +28,7 @@ FACTORED_FROM_ROWS = 256
 
 UNSUPPORTED = "rank modulation: convolutions with groups, dilation or odd padding are not supported."
 
+Plain = nn.Linear | nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d
 PlainLayer = TypeVar("PlainLayer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d)
 
 
@@ -388,7 +389,8 @@ def modulate(module: nn.Module, exclude: Iterable[str] = ()) -> list[str]:
     """Replace every Conv1d, ConvTranspose1d, Conv2d and Linear below a module by its modulated form, at full rank.
 
     Frozen layers stay as they are. Parameters stay the same objects under the same names, so an optimiser keeps
-    working. Returns the names of the layers replaced. `exclude` names layers to leave alone; a name that is no such layer is a PolicyError.
+    working. Returns the names of the layers replaced. `exclude` names layers to leave alone; a name that is no such
+    layer is a PolicyError.
     """
     excluded = set(exclude)
     found = {name: child for name, child in module.named_modules() if _modulated_form(child) is not None}
