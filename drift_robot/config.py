@@ -134,7 +134,7 @@ class RankConfig(RankScheduleConfig):
 
     allocation: Allocation = "uniform"
     scope: Scope = "backbone"
-    rises_at: Annotated[float, Field(gt=1)] | None = None
+    rises_at: Positive | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

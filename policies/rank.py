@@ -94,7 +94,7 @@ class RankModulated(nn.Module):
         matrix = self.merged_weight().flatten(1).double()
         smaller = matrix if len(matrix) <= matrix.shape[1] else matrix.T
         energies = torch.linalg.eigvalsh(smaller @ smaller.T).flip(0).clamp_min(0.0)
-        return Spectrum(*matrix.shape, energies.cpu())
+        return Spectrum(self.shape[0], matrix.shape[1], energies.cpu())
 
     @torch.no_grad()
     def split(self, rank: int) -> None:
@@ -293,7 +293,8 @@ class ModulatedConv2d(RankModulated):
 
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__(plain.weight, plain.bias)
-        self.stride, self.padding = plain.stride, cast("tuple[int, ...]", plain.padding)
+        self.stride = cast("tuple[int, int]", plain.stride)
+        self.padding = cast("tuple[int, int]", plain.padding)
 
     def cheaper_factored(self, positions: int) -> bool:
         """Return False: the windows of a batch of pictures are too much memory to unfold."""
@@ -310,10 +311,9 @@ class ModulatedConv2d(RankModulated):
 
     def plain(self) -> nn.Module:
         """Return a Conv2d."""
-        outputs, inputs, *kernel = self.shape
-        plain = nn.Conv2d(
-            inputs, outputs, tuple(kernel), self.stride, self.padding, bias=self.bias is not None, device="meta"
-        )
+        outputs, inputs, height, width = self.shape
+        has_bias = self.bias is not None
+        plain = nn.Conv2d(inputs, outputs, (height, width), self.stride, self.padding, bias=has_bias, device="meta")
         return _with_parameters(plain, self)
 
 

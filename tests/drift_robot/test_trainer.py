@@ -233,7 +233,7 @@ def test_when_the_next_version_comes_follows_from_labels_and_the_length_of_a_rou
 
 def test_the_online_rank_rises_while_new_interventions_demand_it_and_falls_back(eager: Config, run: RunFolder) -> None:
     assert (TINY.rank.r_min, TINY.rank.r_max) == (4, 16)
-    for index, (rises_at, rank) in enumerate([(1.01, 8), (1.01, 16), (1.01, 16), (1e9, 8), (1e9, 4), (1e9, 4)]):
+    for index, (rises_at, rank) in enumerate([(1e-9, 8), (1e-9, 16), (1e-9, 16), (1e9, 8), (1e9, 4), (1e9, 4)]):
         add_corrected_episode(run, TINY, index)
         run_until_idle(Trainer(replace(eager, rank=replace(eager.rank, rises_at=rises_at)), run), run, index + 1)
         assert json.loads(run.trainer_figures.read_text().splitlines()[-1])["rank"] == rank
