@@ -192,7 +192,9 @@ def _resume(
     chosen = np.random.default_rng(config.seed).permutation(windows)[:NORMALISER_WINDOWS]
     batch = buffer.gather(np.sort(chosen))
     policy.fit_normalizer(observation_of(batch), torch.from_numpy(batch.actions))
-    state = TrainingState.create(policy.to(device), optimizer)
+    state = TrainingState.create(
+        policy.to(device), optimizer, scope=config.rank.scope, allocation=config.rank.allocation
+    )
     return 0, state, {"updates": 0, "ranks": [], "losses": [], "training_seconds": 0.0, "batch_seconds": []}
 
 

@@ -37,7 +37,7 @@ def candidate_fault(
     outside = (actions[..., :3] < low) | (actions[..., :3] > high)
     if bool(outside.any()):
         return "The candidate's actions on canned observations leave the workspace box by more than 15 cm."
-    losses = [(_loss(acting, batch), _loss(candidate, batch)) for batch in held_out]
+    losses = [(mean_loss(acting, batch), mean_loss(candidate, batch)) for batch in held_out]
     before, after = np.array(losses).reshape(-1, 2).T
     if worse_on(before, after):
         return (
@@ -63,7 +63,8 @@ def worse_on(before: Losses, after: Losses) -> bool:
 
 
 @torch.no_grad()
-def _loss(policy: DiffusionPolicy, batch: Batch) -> float:
+def mean_loss(policy: DiffusionPolicy, batch: Batch) -> float:
+    """Return the mean loss on a batch, the same noise whenever it is asked for."""
     loss = policy.loss(
         observation_of(batch),
         torch.from_numpy(batch.actions),

@@ -28,9 +28,11 @@ from hardware.arms.limits import ArmLimits
 from hardware.devices import DevicesConfig
 from hardware.input_devices import DeviceName
 from hardware.input_devices.mapping import MappingChange
+from policies.allocation import Allocation
 from policies.methods import MethodName
 from policies.policy import PolicyConfig
 from policies.schedules import RankScheduleConfig
+from policies.training import Scope
 
 STRICT = ConfigDict(extra="forbid")
 TASK_NAMES = ("lift", "pick_and_place", "stacking", "microwave", "drawer_assembling", "drawer_interaction")
@@ -122,6 +124,20 @@ class BootstrapConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class RankConfig(RankScheduleConfig):
+    """The trainable rank: its schedule, and three options beyond the paper, off unless they are asked for.
+
+    `allocation` "spectrum" gives each layer a rank of its own, by how its singular values fall off. `scope` "policy"
+    modulates the vision encoder and the condition's network as well. With `rises_at` the online rank doubles, up to
+    r_max, as long as the loss on the newest interventions is that many times the loss on demonstrations.
+    """
+
+    allocation: Allocation = "uniform"
+    scope: Scope = "backbone"
+    rises_at: Positive | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
 class AdaptConfig:
     """The online phase.
 
@@ -165,7 +181,7 @@ class Config:
     window: WindowConfig = WindowConfig()
     policy: PolicyConfig = PolicyConfig()
     method: MethodName = "D(RR)"
-    rank: RankScheduleConfig = RankScheduleConfig()
+    rank: RankConfig = RankConfig()
     limits: ArmLimits = ArmLimits()
     calibration: CalibrationConfig = CalibrationConfig()
     gate: GateConfig = GateConfig()

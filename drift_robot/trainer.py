@@ -25,7 +25,7 @@ from data.files import read_json, write_json
 from data.session import finished_episodes
 from data.windows import Source
 from drift_robot.bootstrap import load_demonstrations
-from drift_robot.candidate import candidate_fault
+from drift_robot.candidate import candidate_fault, mean_loss
 from drift_robot.compute import chosen_device
 from drift_robot.config import AdaptConfig, Config
 from drift_robot.errors import UserError
@@ -36,6 +36,7 @@ from drift_robot.training import DivergedError, calibrated_alarm, train_batch
 from policies.checkpoint import Manifest, load_policy, load_training, save
 from policies.errors import PolicyError
 from policies.methods import METHODS, Phase
+from policies.schedules import online_rank
 from policies.training import TrainingState
 
 POLL_S = 0.02
@@ -45,6 +46,8 @@ START_S = 600.0
 """For how long a trainer may show no sign of life: between two pieces of its work, and until its first word."""
 NO_MEMORY = "can't allocate memory"  # torch on the CPU has no exception of its own for it
 CANNED_WINDOWS = 16
+DEMAND_WINDOWS = 64
+"""Of the newest interventions, on which the loss decides whether the rank rises."""
 KEPT_STATES = 3  # beside the bootstrapped one
 LOSSES_SHOWN = 100
 
@@ -208,9 +211,9 @@ class Trainer:
         )
 
     def _round(self, stop: Callable[[], bool]) -> None:
-        """Train a round of batches at r_min as the method says; offer what came out if there are enough new labels."""
+        """Train a round of batches as the method says; offer what came out if there are enough new labels."""
         settings = self._config.adapt
-        self._state.enter(self._phase, self._config.rank.r_min)
+        self._state.enter(self._phase, self._rank())
         rng = np.random.default_rng([self._config.seed, 1, self._word.rounds])
         generator = torch.Generator().manual_seed(self._config.seed * 100_003 + 50_000 + self._word.rounds)
         shares = {
@@ -250,6 +253,7 @@ class Trainer:
             "utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
             **asdict(replace(self._word, losses=self._word.losses[-1:])),
             "round_batch_seconds": sum(seconds) / len(seconds),
+            "rank": self._state.rank,
             "offer": offer,
         }
         told = self._figures.fault
@@ -257,6 +261,18 @@ class Trainer:
         if self._figures.fault not in (None, told):
             self._say(message=self._figures.fault)
         self._say(state="waiting", episodes=len(self._learned))
+
+    def _rank(self) -> int:
+        """Return the rank of the coming round: r_min, or more while the newest interventions demand it."""
+        config, state = self._config.rank, self._state
+        if config.rises_at is None or self._phase.form == "dense":
+            return config.r_min
+        present = state.rank if state.phase.form == self._phase.form else config.r_min
+        newest = self._buffer.select(Source.INTERVENTION)[-DEMAND_WINDOWS:]
+        if not len(newest):
+            return config.r_min
+        on_newest, on_old = (mean_loss(state.policy, batch) for batch in (self._buffer.gather(newest), self._canned))
+        return online_rank(present, config.r_min, config.r_max, on_newest > config.rises_at * on_old)
 
     def _offer(self) -> Offer:
         """Save a candidate, check it as it was saved, and publish it, or keep it from acting."""

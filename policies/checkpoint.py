@@ -25,11 +25,13 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from policies.alarm import Alarm
+from policies.allocation import Allocation
 from policies.errors import PolicyError
 from policies.methods import Form, Phase
 from policies.optimizer import OptimizerConfig, set_learning_rate
 from policies.policy import DiffusionPolicy, PolicyConfig
-from policies.training import TrainingState
+from policies.rank import modulated_layers, set_ranks
+from policies.training import Scope, TrainingState
 
 FORMAT = 1
 POLICY_FILE = "policy.safetensors"
@@ -51,6 +53,8 @@ class Training:
     average_decay: Annotated[float, Field(ge=0, le=1)]
     average_updates: Count
     form: Form = "modulated"
+    scope: Scope = "backbone"
+    allocation: Allocation = "uniform"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -155,9 +159,16 @@ def load_training(folder: Path, device: torch.device | str = "cpu") -> tuple[Tra
     if size > held:
         raise PolicyError(f"checkpoint {folder}: {TRAINING_FILE} has {held} numbers, fewer than the policy's {size}.")
     policy = DiffusionPolicy(manifest.config).to(device)
-    state = TrainingState.create(policy, training.optimizer, training.average_decay, training.excluded)
+    state = TrainingState.create(policy, training.optimizer, training.average_decay, training.excluded, training.scope)
     state.enter(Phase(training.form), manifest.rank)
+    state.allocation = training.allocation
     model = _group(tensors, "model.")
+    if training.allocation != "uniform":  # the spectra are those of the weights that are yet to be loaded
+        ranks = {
+            name: model[f"{name}.s"].numel() if f"{name}.s" in model else layer.max_rank
+            for name, layer in modulated_layers(policy)
+        }
+        set_ranks(policy, state.optimizer, ranks)
     check(model, policy.state_dict(), str(folder))
     policy.load_state_dict(model)
     average = _group(tensors, "average.")
@@ -233,6 +244,8 @@ def _describe(state: TrainingState) -> Training:
         average_decay=state.average.decay,
         average_updates=state.average.updates,
         form=state.phase.form,
+        scope=state.scope,
+        allocation=state.allocation,
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from policies.allocation import Allocation
 from policies.lora import adapt, adapted_layers, merge
 from policies.methods import Form
 from policies.quantization import store_plain, store_quantized
@@ -16,9 +17,16 @@ from policies.rank import demodulate, full_rank, modulate, set_rank
 
 
 def set_form(
-    module: nn.Module, optimizer: torch.optim.Optimizer, form: Form, rank: int, exclude: Iterable[str] = ()
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    form: Form,
+    rank: int,
+    exclude: Iterable[str] = (),
+    allocation: Allocation = "uniform",
 ) -> int:
     """Train the modulated or adapted matrices below a module in a form; return the rank, the full one if dense.
+
+    A modulated layer's own rank follows from `allocation`.
 
     The outputs stay the same, but for what four bits cannot hold. Adam's moments carry over between dense and
     modulated; adapters start without, and those that are there are merged and drawn anew. `exclude` names the layers
@@ -32,7 +40,10 @@ def set_form(
             merge(module)
             modulate(module, exclude)
     full = full_rank(module)
-    set_rank(module, optimizer, rank if form == "modulated" else full)
+    if form == "modulated":
+        set_rank(module, optimizer, rank, allocation)
+    else:
+        set_rank(module, optimizer, full)
     if form in ("lora", "qlora"):
         with _exchanged(module, optimizer), torch.random.fork_rng():
             torch.manual_seed(rank)  # so that a run that was interrupted draws the same adapters

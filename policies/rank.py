@@ -6,7 +6,8 @@ plain one, too, with the weight's gradient projected on the factors; or, where t
 gradients without the weight's. LoRA lives elsewhere.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.grad import conv1d_input
 
 from policies import convolution, moments
+from policies.allocation import Allocation, Spectrum, ranks_by_spectrum, trained_numbers
 from policies.errors import PolicyError
 from policies.moments import Factors
 
@@ -24,7 +26,10 @@ FACTORED_FLOP_COST = 2.0
 # In a layer with fewer rows the number of operations decides, not flops, and nothing beats torch's own gradient.
 FACTORED_FROM_ROWS = 256
 
-PlainLayer = TypeVar("PlainLayer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d)
+UNSUPPORTED = "rank modulation: convolutions with groups, dilation or odd padding are not supported."
+
+Plain = nn.Linear | nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d
+PlainLayer = TypeVar("PlainLayer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d)
 
 
 class RankModulated(nn.Module):
@@ -82,8 +87,14 @@ class RankModulated(nn.Module):
 
     def saves(self, rank: int) -> bool:
         """Whether factors of a rank are fewer numbers than the weight; if not, they cost more and can do less."""
-        rows, columns = self.shape[0], self.shape[1:].numel()
-        return rank < self.max_rank and rank * (rows + columns + 1) < rows * columns
+        return trained_numbers(self.shape[0], self.shape[1:].numel(), rank) < self.shape.numel()
+
+    def spectrum(self) -> Spectrum:
+        """Return the spectrum of the present weight."""
+        matrix = self.merged_weight().flatten(1).double()
+        smaller = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+        energies = torch.linalg.eigvalsh(smaller @ smaller.T).flip(0).clamp_min(0.0)
+        return Spectrum(self.shape[0], matrix.shape[1], energies.cpu())
 
     @torch.no_grad()
     def split(self, rank: int) -> None:
@@ -277,6 +288,35 @@ class ModulatedConvTranspose1d(_Windowed):
         return _with_parameters(plain, self)
 
 
+class ModulatedConv2d(RankModulated):
+    """A 2-D convolution, of a picture encoder; its matrix is (out, in * kernel)."""
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__(plain.weight, plain.bias)
+        self.stride = cast("tuple[int, int]", plain.stride)
+        self.padding = cast("tuple[int, int]", plain.padding)
+
+    def cheaper_factored(self, positions: int) -> bool:
+        """Return False: the windows of a batch of pictures are too much memory to unfold."""
+        return False
+
+    def positions(self, x: Tensor) -> int:
+        """Return batch times the size of the output."""
+        sizes = zip(x.shape[2:], self.shape[2:], self.stride, self.padding, strict=True)
+        return x.shape[0] * math.prod((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
+
+    def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the convolution of x (B, in, h, w)."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+    def plain(self) -> nn.Module:
+        """Return a Conv2d."""
+        outputs, inputs, height, width = self.shape
+        has_bias = self.bias is not None
+        plain = nn.Conv2d(inputs, outputs, (height, width), self.stride, self.padding, bias=has_bias, device="meta")
+        return _with_parameters(plain, self)
+
+
 class _Merged(torch.autograd.Function):
     """The merged weight as a function of the factors: a gradient G of the weight becomes theirs."""
 
@@ -346,10 +386,11 @@ def leading_factors(matrix: Tensor, rank: int) -> Factors:
 
 
 def modulate(module: nn.Module, exclude: Iterable[str] = ()) -> list[str]:
-    """Replace every Conv1d, ConvTranspose1d and Linear below a module by its modulated form, at full rank.
+    """Replace every Conv1d, ConvTranspose1d, Conv2d and Linear below a module by its modulated form, at full rank.
 
-    Parameters stay the same objects under the same names, so an optimiser keeps working. Returns the names of the
-    layers replaced. `exclude` names layers to leave alone; a name that is no such layer is a PolicyError.
+    Frozen layers stay as they are. Parameters stay the same objects under the same names, so an optimiser keeps
+    working. Returns the names of the layers replaced. `exclude` names layers to leave alone; a name that is no such
+    layer is a PolicyError.
     """
     excluded = set(exclude)
     found = {name: child for name, child in module.named_modules() if _modulated_form(child) is not None}
@@ -382,15 +423,31 @@ def modulated_layers(module: nn.Module) -> Iterator[tuple[str, RankModulated]]:
             yield name, child
 
 
-def set_rank(module: nn.Module, optimizer: torch.optim.Optimizer | None, rank: int) -> None:
-    """Split every modulated layer anew at a trainable rank, and carry the optimiser's moments to the new basis.
+def set_rank(
+    module: nn.Module, optimizer: torch.optim.Optimizer | None, rank: int, allocation: Allocation = "uniform"
+) -> None:
+    """Split every modulated layer anew at a trainable rank, each at its own by its spectrum if so allocated.
+
+    See `set_ranks`. Raises PolicyError for a rank below 1.
+    """
+    if rank < 1:
+        raise PolicyError(f"rank modulation: the trainable rank must be at least 1, not {rank}.")
+    layers = dict(modulated_layers(module))
+    if allocation == "spectrum" and layers:
+        ranks = ranks_by_spectrum({name: layer.spectrum() for name, layer in layers.items()}, rank)
+    else:
+        ranks = dict.fromkeys(layers, rank)
+    set_ranks(module, optimizer, ranks)
+
+
+def set_ranks(module: nn.Module, optimizer: torch.optim.Optimizer | None, ranks: Mapping[str, int]) -> None:
+    """Split every modulated layer anew at its trainable rank, and carry the optimiser's moments to the new basis.
 
     Layers whose own maximum is smaller, or whose factors would be no fewer numbers, are dense. The outputs stay the
     same. With an optimiser, the parameters that it holds are exchanged in their groups.
     """
-    if rank < 1:
-        raise PolicyError(f"rank modulation: the trainable rank must be at least 1, not {rank}.")
-    for _, layer in modulated_layers(module):
+    for name, layer in modulated_layers(module):
+        rank = ranks[name]
         if layer.rank == layer.max_rank and not layer.saves(rank):
             continue
         before = [p for p in (layer.weight, layer.u, layer.s, layer.v) if p is not None]
@@ -472,14 +529,20 @@ def _with_parameters(plain: PlainLayer, layer: RankModulated) -> PlainLayer:
 
 
 def _modulated_form(module: nn.Module) -> RankModulated | None:
+    if (
+        not isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d)
+        or not module.weight.requires_grad
+    ):
+        return None
     if isinstance(module, nn.Linear):
         return ModulatedLinear(module)
-    if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-        plain = module.groups == 1 and module.dilation == (1,) and module.output_padding == (0,)
-        if not plain or module.padding_mode != "zeros":
-            raise PolicyError("rank modulation: convolutions with groups, dilation or odd padding are not supported.")
-        return ModulatedConv1d(module) if isinstance(module, nn.Conv1d) else ModulatedConvTranspose1d(module)
-    return None
+    if isinstance(module, nn.Conv2d):
+        if module.groups != 1 or module.dilation != (1, 1) or module.padding_mode != "zeros":
+            raise PolicyError(UNSUPPORTED)
+        return ModulatedConv2d(module)
+    if module.groups != 1 or module.dilation != (1,) or module.output_padding != (0,) or module.padding_mode != "zeros":
+        raise PolicyError(UNSUPPORTED)
+    return ModulatedConv1d(module) if isinstance(module, nn.Conv1d) else ModulatedConvTranspose1d(module)
 
 
 def _carry(

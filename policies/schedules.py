@@ -68,5 +68,10 @@ class RankSchedule:
         return curves[self.config.kind]()
 
 
+def online_rank(rank: int, r_min: int, r_max: int, demanded: bool) -> int:
+    """Return the rank that follows one online: twice as high where that is demanded, else half, in [r_min, r_max]."""
+    return min(2 * rank, r_max) if demanded else max(rank // 2, r_min)
+
+
 def _logistic(x: float) -> float:
     return 0.5 * (1 + math.tanh(x / 2))

@@ -5,10 +5,12 @@ The loop, its data and its decisions are the application's; here is only what mu
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from policies.allocation import Allocation
 from policies.average import WeightAverage
 from policies.forms import set_form
 from policies.methods import MODULATED, Phase
@@ -16,10 +18,13 @@ from policies.optimizer import OptimizerConfig, make_optimizer
 from policies.policy import DiffusionPolicy
 from policies.rank import full_rank, modulate, orthonormalise
 
+Scope = Literal["backbone", "policy"]
+"""What is modulated: as in the paper the backbone, or all of the policy, with what encodes observations."""
+
 
 @dataclasses.dataclass
 class TrainingState:
-    """What training changes; `excluded` names the backbone's layers that are always dense."""
+    """What training changes; `excluded` names the modulated part's layers that are always dense."""
 
     policy: DiffusionPolicy
     optimizer: torch.optim.AdamW
@@ -27,28 +32,47 @@ class TrainingState:
     average: WeightAverage
     rank: int
     excluded: tuple[str, ...]
+    scope: Scope = "backbone"
+    allocation: Allocation = "uniform"
     phase: Phase = MODULATED
 
     @staticmethod
     def create(
-        policy: DiffusionPolicy, config: OptimizerConfig, decay: float = 0.995, excluded: Iterable[str] = ()
+        policy: DiffusionPolicy,
+        config: OptimizerConfig,
+        decay: float = 0.995,
+        excluded: Iterable[str] = (),
+        scope: Scope = "backbone",
+        allocation: Allocation = "uniform",
     ) -> "TrainingState":
-        """Start training a plain policy, at full rank; the policy's backbone is modulated in place."""
+        """Start training a plain policy, at full rank; its backbone, or all of it, is modulated in place."""
         excluded = tuple(excluded)
-        modulate(policy.backbone, excluded)
-        rank = full_rank(policy.backbone)
+        part = modulated_part(policy, scope)
+        modulate(part, excluded)
         return TrainingState(
-            policy, make_optimizer(policy, config), config, WeightAverage(policy, decay), rank, excluded
+            policy,
+            make_optimizer(policy, config),
+            config,
+            WeightAverage(policy, decay),
+            full_rank(part),
+            excluded,
+            scope,
+            allocation,
         )
+
+    @property
+    def modulated(self) -> nn.Module:
+        """The part of the policy whose rank is modulated."""
+        return modulated_part(self.policy, self.scope)
 
     def enter(self, phase: Phase, rank: int) -> None:
         """Train from here on as a phase of a method says, at a rank; see `forms.set_form` for what carries over."""
         if (phase.form, rank) != (self.phase.form, self.rank):
-            self.rank = set_form(self.policy.backbone, self.optimizer, phase.form, rank, self.excluded)
+            self.rank = set_form(self.modulated, self.optimizer, phase.form, rank, self.excluded, self.allocation)
         self.phase = phase
 
     def set_rank(self, rank: int) -> None:
-        """Change the trainable rank of the backbone, within the present phase."""
+        """Change the trainable rank, within the present phase."""
         self.enter(self.phase, rank)
 
     def update(self, loss: Tensor) -> None:
@@ -64,7 +88,7 @@ class TrainingState:
         nn.utils.clip_grad_norm_(parameters, self.optimizer_config.gradient_norm)
         self.optimizer.step()
         if self.phase.orthonormal:
-            orthonormalise(self.policy.backbone, self.optimizer)
+            orthonormalise(self.modulated, self.optimizer)
 
     def acting_weights(self) -> dict[str, Tensor]:
         """Return the plain state dict that acts: the averaged merged weights and the normalisers."""
@@ -73,3 +97,8 @@ class TrainingState:
     def trainable_parameters(self) -> int:
         """Return how many numbers the optimiser holds."""
         return sum(parameter.numel() for group in self.optimizer.param_groups for parameter in group["params"])
+
+
+def modulated_part(policy: DiffusionPolicy, scope: Scope) -> nn.Module:
+    """Return the part of a policy that a scope means."""
+    return policy if scope == "policy" else policy.backbone

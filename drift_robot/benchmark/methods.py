@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from data.episode import Episode
 from data.files import read_json, write_json
@@ -16,7 +17,7 @@ from data.session import finished_episodes
 from drift_robot.adapt import AdaptFigures, adapt
 from drift_robot.bootstrap import BootstrapFigures, bootstrap
 from drift_robot.collect import collect
-from drift_robot.config import Config
+from drift_robot.config import Config, RankConfig
 from drift_robot.errors import UserError
 from drift_robot.evaluate import Evaluation, evaluate
 from drift_robot.report import EpisodeFigures
@@ -24,9 +25,15 @@ from drift_robot.run_folder import RunFolder, claim
 from drift_robot.workers import shared_out
 from policies.checkpoint import load_manifest
 from policies.methods import METHODS, MethodName
-from policies.schedules import RankScheduleConfig
 
 MAIN_METHODS: tuple[MethodName, ...] = ("BC", "HG", "D(L)", "D(LR)", "D(RR)")
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "spectrum": {"allocation": "spectrum"},
+    "policy": {"scope": "policy"},
+    "rising": {"rises_at": 1.5},
+}
+"""What goes beyond the paper, each as changes of the `rank` section."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Row:
 
     name: str
     method: MethodName
-    rank: RankScheduleConfig
+    rank: RankConfig
 
     @property
     def folder(self) -> str:
@@ -115,18 +122,23 @@ class Result:
 
 
 def method_rows(
-    config: Config, methods: Sequence[str], schedules: Sequence[str] = (), r_mins: Sequence[int] = ()
+    config: Config,
+    methods: Sequence[str],
+    schedules: Sequence[str] = (),
+    r_mins: Sequence[int] = (),
+    options: Sequence[str] = (),
 ) -> list[Row]:
-    """Return the rows of the table: methods, then D(RR) with other schedules, then with other final ranks.
+    """Return the rows of the table: methods, then D(RR) with other schedules, with other final ranks, and with options.
 
-    A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1". Raises UserError for one that there is not.
+    A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1"; an option is one of OPTIONS. Raises UserError
+    for one that there is not.
     """
     rows = [Row(method, method, config.rank) for method in map(_method, methods)]
     for schedule in schedules:
         kind, _, steepness = schedule.partition(":")
         try:
             changes = {"kind": kind} | ({"steepness": float(steepness)} if steepness else {})
-            rank = RankScheduleConfig(**{**asdict(config.rank), **changes})
+            rank = RankConfig(**{**asdict(config.rank), **changes})
         except ValueError as error:
             raise UserError(
                 f"--schedules: '{schedule}' should be linear, cosine, sigmoid, exponential or logarithmic, with its "
@@ -137,6 +149,10 @@ def method_rows(
         if not 1 <= r_min <= config.rank.r_max:
             raise UserError(f"--r-min: {r_min} should be between 1 and 'rank.r_max' ({config.rank.r_max}).")
         rows.append(Row(f"D(RR) r_min {r_min}", "D(RR)", replace(config.rank, r_min=r_min)))
+    for option in options:
+        if option not in OPTIONS:
+            raise UserError(f"--options: '{option}' should be one of {', '.join(OPTIONS)}.")
+        rows.append(Row(f"D(RR) {option}", "D(RR)", replace(config.rank, **OPTIONS[option])))
     return rows
 
 

@@ -22,6 +22,9 @@ def methods(
         str, typer.Option(help="Also D(RR) with other rank schedules, such as linear,sigmoid:0.1,exponential:0.5.")
     ] = "",
     r_min: Annotated[str, typer.Option(help="Also D(RR) with other final ranks, such as 4,8,32.")] = "",
+    options: Annotated[
+        str, typer.Option(help="Also D(RR) with what goes beyond the paper: spectrum,policy,rising.")
+    ] = "",
     config: Annotated[
         Path, typer.Option(help="Sizes and all else; task, method, rank and seed are put in.", show_default=False)
     ] = CONFIG,
@@ -52,6 +55,7 @@ def methods(
         groups.get(methods, _listed(methods)),
         _listed(schedules),
         [_number(r, "--r-min") for r in _listed(r_min)],
+        _listed(options),
     )
     jobs = method_jobs(settings, chosen_tasks, rows, _seeds(seeds), out)
     console, results = Console(), list[Result]()

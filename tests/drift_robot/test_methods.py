@@ -9,6 +9,7 @@ import torch
 from tiny_run import TINY, add_corrected_episode, silently
 
 from drift_robot.adapt import adapt
+from drift_robot.benchmark.methods import OPTIONS, method_rows
 from drift_robot.bootstrap import bootstrap
 from drift_robot.config import Config, config_from_dict
 from drift_robot.errors import UserError
@@ -56,6 +57,25 @@ def test_a_method_bootstraps_publishes_and_goes_on_with_a_new_trainer(name: Meth
     weights = [load_policy(fresh.versions().path(version))[0].state_dict() for version in (0, 1, 2)]
     assert weights[0].keys() == weights[1].keys() == weights[2].keys()
     assert any(not torch.equal(value, weights[1][key]) for key, value in weights[2].items())
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_what_goes_beyond_the_paper_goes_through_the_same_procedure(option: str, fresh: RunFolder) -> None:
+    (row,) = method_rows(config_of("D(RR)"), [], options=[option])
+    assert (row.name, row.method) == (f"D(RR) {option}", "D(RR)")
+    config = replace(config_of("D(RR)"), rank=row.rank)
+    bootstrap(config, fresh, silently)
+    add_corrected_episode(fresh, config, 0)
+    learn(config, fresh, 1)
+    state, _ = load_training(fresh.training / "000001")
+    assert (state.scope, state.allocation) == (row.rank.scope, row.rank.allocation)
+    one, two = (load_policy(fresh.versions().path(version))[0].state_dict() for version in (0, 1))
+    assert any(not torch.equal(value, two[key]) for key, value in one.items())
+
+
+def test_an_option_that_there_is_not_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="--options: 'all' should be one of spectrum, policy, rising"):
+        method_rows(TINY, [], options=["all"])
 
 
 class StopError(Exception):

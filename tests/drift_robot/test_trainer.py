@@ -229,3 +229,12 @@ def test_when_the_next_version_comes_follows_from_labels_and_the_length_of_a_rou
     now = TrainerWord(1, "training", rounds=4, training_seconds=40.0, progress=0.5, checking_seconds=2.0)
     settings = AdaptConfig(candidate_labels=100, candidate_episodes=3)
     assert forecast(replace(now, **word), settings, asked) == expected  # type: ignore[arg-type]
+
+
+def test_the_online_rank_rises_while_new_interventions_demand_it_and_falls_back(eager: Config, run: RunFolder) -> None:
+    assert (TINY.rank.r_min, TINY.rank.r_max) == (4, 16)
+    for index, (rises_at, rank) in enumerate([(1e-9, 8), (1e-9, 16), (1e-9, 16), (1e9, 8), (1e9, 4), (1e9, 4)]):
+        add_corrected_episode(run, TINY, index)
+        run_until_idle(Trainer(replace(eager, rank=replace(eager.rank, rises_at=rises_at)), run), run, index + 1)
+        assert json.loads(run.trainer_figures.read_text().splitlines()[-1])["rank"] == rank
+        assert load_manifest(run.versions().path(index + 1)).rank == rank

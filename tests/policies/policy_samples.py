@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from policies.allocation import Allocation
 from policies.optimizer import OptimizerConfig
 from policies.policy import DiffusionPolicy, Observation, PolicyConfig
-from policies.training import TrainingState
+from policies.training import Scope, TrainingState
 
 torch.set_num_threads(1)
 
@@ -60,7 +61,13 @@ def random_rotations(count: int, generator: torch.Generator) -> Tensor:
     return q * torch.linalg.det(q)[:, None, None]
 
 
-def some_training(seed: int = 0, batch: int = 32, **changes: object) -> tuple[TrainingState, Observation, Tensor]:
+def some_training(
+    seed: int = 0,
+    batch: int = 32,
+    scope: Scope = "backbone",
+    allocation: Allocation = "uniform",
+    **changes: object,
+) -> tuple[TrainingState, Observation, Tensor]:
     """A fresh training state with normalisers fitted to the observation and actions beside it."""
     torch.manual_seed(seed)
     config = small_config(**changes)
@@ -68,7 +75,8 @@ def some_training(seed: int = 0, batch: int = 32, **changes: object) -> tuple[Tr
     actions = some_actions(observation, config.pred_horizon)
     policy = DiffusionPolicy(config)
     policy.fit_normalizer(observation, actions)
-    return TrainingState.create(policy, OptimizerConfig(learning_rate=2e-3)), observation, actions
+    optimizer = OptimizerConfig(learning_rate=2e-3)
+    return TrainingState.create(policy, optimizer, scope=scope, allocation=allocation), observation, actions
 
 
 def train(

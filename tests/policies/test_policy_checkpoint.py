@@ -11,6 +11,7 @@ from policies import checkpoint
 from policies.alarm import Alarm
 from policies.checkpoint import Manifest, check, load_manifest, load_policy, load_training, save
 from policies.errors import PolicyError
+from policies.rank import modulated_layers
 from policies.training import TrainingState
 
 
@@ -54,6 +55,26 @@ def test_a_checkpoint_written_at_a_rank_loads_and_goes_on_exactly_at_that_rank(t
     for name, value in state.acting_weights().items():
         torch.testing.assert_close(resumed.acting_weights()[name], value)
     assert resumed.average.updates == state.average.updates
+
+
+def test_ranks_that_follow_from_spectra_and_a_modulated_encoder_are_gone_on_with_exactly(tmp_path: Path) -> None:
+    cameras = {"front": (24, 32)}
+    state, observation, actions = samples.some_training(batch=8, scope="policy", allocation="spectrum", cameras=cameras)
+    samples.train(state, observation, actions, 2)
+    state.set_rank(6)
+    samples.train(state, observation, actions, 2)
+    ranks = {name: layer.rank for name, layer in modulated_layers(state.policy)}
+    assert len(set(ranks.values()) - {layer.max_rank for _, layer in modulated_layers(state.policy)}) > 1
+    save(tmp_path / "000003", manifest_of(state), state.acting_weights(), state)
+    resumed, _ = load_training(tmp_path / "000003")
+    assert {name: layer.rank for name, layer in modulated_layers(resumed.policy)} == ranks
+    one, two = (samples.train(each, observation, actions, 3) for each in (resumed, state))
+    torch.testing.assert_close(one, two, rtol=1e-6, atol=0)
+    resumed.set_rank(3)
+    state.set_rank(3)
+    assert [layer.rank for _, layer in modulated_layers(resumed.policy)] == [
+        layer.rank for _, layer in modulated_layers(state.policy)
+    ]
 
 
 def test_what_acts_is_the_plain_average_and_the_manifest_tells_all(tmp_path: Path) -> None:

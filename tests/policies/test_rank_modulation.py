@@ -1,6 +1,6 @@
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import policy_samples as samples
 import pytest
@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from policies import rank
+from policies.allocation import Allocation
 from policies.convolution import PRODUCTS_FROM_ROWS, Conv1d
 from policies.errors import PolicyError
+from policies.methods import Form, Phase
 from policies.optimizer import OptimizerConfig, make_optimizer
+from policies.policy import DiffusionPolicy
 from policies.rank import RankModulated, merged_parameters, merged_state_dict, modulate, modulated_layers, set_rank
 from policies.unet import ConditionalUnet1d
 
@@ -24,6 +27,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "wide convolution": (lambda: nn.Conv1d(12, PRODUCTS_FROM_ROWS, 5, padding=2), (3, 12, 8)),
     "transposed convolution": (lambda: nn.ConvTranspose1d(8, 6, 4, 2, 1), (3, 8, 5)),
     "wide transposed convolution": (lambda: nn.ConvTranspose1d(PRODUCTS_FROM_ROWS, 6, 4, 2, 1), (3, 256, 5)),
+    "picture convolution": (lambda: nn.Conv2d(3, 10, 5, 2, 2), (2, 3, 9, 12)),
+    "picture convolution without bias": (lambda: nn.Conv2d(6, 8, 3, 1, 1, bias=False), (2, 6, 5, 4)),
     "linear": (lambda: nn.Linear(12, 9), (4, 12)),
     "linear over tokens": (lambda: nn.Linear(12, 9), (4, 5, 12)),
 }
@@ -126,17 +131,20 @@ def test_one_step_changes_every_trainable_factor_and_nothing_frozen(name: str) -
     assert layer.rank == 3
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(0, 100))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from(get_args(Allocation))), min_size=1, max_size=5),
+    st.integers(0, 100),
+)
 @settings(max_examples=12)
-def test_the_output_is_unchanged_across_every_rank_change(ranks: list[int], seed: int) -> None:
+def test_the_output_is_unchanged_across_every_rank_change(ranks: list[tuple[int, Allocation]], seed: int) -> None:
     torch.manual_seed(seed)
     network = ConditionalUnet1d(3, 4, (16, 32), 8)  # narrower, a group norm sees one channel and amplifies rounding
     modulate(network)
     optimizer = make_optimizer(network, OptimizerConfig(learning_rate=1e-2))
     inputs = (torch.randn(4, 8, 3), torch.arange(4), torch.randn(4, 4))
-    for trainable in ranks:
+    for trainable, allocation in ranks:
         before = network(*inputs).detach()
-        set_rank(network, optimizer, trainable)
+        set_rank(network, optimizer, trainable, allocation)
         assert close(network(*inputs), before)
         network(*inputs).square().mean().backward()
         optimizer.step()
@@ -268,7 +276,9 @@ def test_excluding_a_layer_that_does_not_exist_is_an_error() -> None:
         modulate(ConditionalUnet1d(3, 4, (8, 16), 8), ["final.7"])
 
 
-@pytest.mark.parametrize("layer", [nn.Conv1d(4, 4, 3, groups=2), nn.Conv1d(4, 4, 3, dilation=2)])
+@pytest.mark.parametrize(
+    "layer", [nn.Conv1d(4, 4, 3, groups=2), nn.Conv1d(4, 4, 3, dilation=2), nn.Conv2d(4, 4, 3, groups=2)]
+)
 def test_convolutions_of_unsupported_kinds_are_refused(layer: nn.Module) -> None:
     with pytest.raises(PolicyError, match="not supported"):
         modulate(nn.Sequential(layer))
@@ -392,3 +402,26 @@ def test_leading_factors_of_a_weight_without_full_rank_are_orthonormal_all_the_s
     found = rank.leading_factors(matrix, 3)
     torch.testing.assert_close(found.s, torch.tensor([2.0, 0.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close(found.v.T @ found.v, torch.eye(3, dtype=torch.float64))
+
+
+def test_all_of_a_policy_is_modulated_but_for_what_is_frozen() -> None:
+    state, _, _ = samples.some_training(scope="policy", cameras={"front": (24, 32)})
+    names = {name for name, _ in modulated_layers(state.policy)}
+    assert {"condition_encoder.0", "encoders.front.trunk.0", "encoders.front.keypoints.maps"} <= names
+    assert any(name.startswith("backbone.") for name in names)
+    frozen, _, _ = samples.some_training(scope="policy", cameras={"front": (24, 32)}, freeze_vision=True)
+    before = {name: value.clone() for name, value in frozen.policy.encoders.state_dict().items()}
+    frozen.set_rank(2)
+    assert {name for name, _ in modulated_layers(frozen.policy)} == {n for n in names if not n.startswith("encoders")}
+    assert all(torch.equal(value, before[name]) for name, value in frozen.policy.encoders.state_dict().items())
+
+
+@pytest.mark.parametrize("form", ["modulated", "lora", "dense"])
+def test_all_of_a_policy_learns_in_every_form_and_acts_as_a_plain_one(form: Form) -> None:
+    state, observation, actions = samples.some_training(batch=8, scope="policy", cameras={"front": (24, 32)})
+    state.enter(Phase(form), 4)
+    before = {name: value.clone() for name, value in merged_parameters(state.policy).items()}
+    samples.train(state, observation, actions, 2)
+    after = merged_parameters(state.policy)
+    assert all(not torch.equal(value, before[name]) for name, value in after.items())
+    DiffusionPolicy(state.policy.config).load_state_dict(state.acting_weights())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from policies.errors import PolicyError
-from policies.schedules import RankSchedule, RankScheduleConfig, ScheduleKind
+from policies.schedules import RankSchedule, RankScheduleConfig, ScheduleKind, online_rank
 
 KINDS = get_args(ScheduleKind)
 
@@ -65,3 +65,17 @@ def test_epochs_that_do_not_exist_are_an_error(epoch: int, epochs: int) -> None:
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(ValidationError):
         RankScheduleConfig(kinds="linear")  # type: ignore[call-arg]
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.lists(st.booleans(), max_size=20))
+def test_a_rank_that_rises_online_stays_within_its_bounds_and_falls_back(a: int, b: int, demands: list[bool]) -> None:
+    low, high = min(a, b), max(a, b)
+    rank = low
+    for demanded in demands:
+        following = online_rank(rank, low, high, demanded)
+        assert low <= following <= high
+        assert following >= rank if demanded else following <= rank
+        rank = following
+    for _ in range(7):
+        rank = online_rank(rank, low, high, False)
+    assert rank == low
