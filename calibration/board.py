@@ -24,6 +24,9 @@ MIN_CORNERS = 6
 MM_PER_INCH = 25.4
 PRINT_DPI = 300
 MARGIN_M = 0.008
+OPENCV = tuple(map(int, cv2.__version__.split(".")[:2]))
+TOO_FAR_PX = 0.0 if OPENCV >= (4, 14) else 0.5
+"""How far OpenCV finds the board's corners to the right and down: before 4.14 it counted from a pixel's corner."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Board:
         if ids is None or len(ids) < MIN_CORNERS:
             return None
         found: Any = np.asarray(ids).ravel().astype(np.int64)
-        points = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        points = np.asarray(pixels, dtype=np.float64).reshape(-1, 2) - TOO_FAR_PX
         if len(set((found % (self.config.squares_x - 1)).tolist())) < 2:
             return None  # all on one line
         if len(set((found // (self.config.squares_x - 1)).tolist())) < 2:

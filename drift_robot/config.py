@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -36,6 +37,9 @@ from policies.training import Scope
 
 STRICT = ConfigDict(extra="forbid")
 TASK_NAMES = ("lift", "pick_and_place", "stacking", "microwave", "drawer_assembling", "drawer_interaction")
+ROBOSUITE_TASK_NAMES = ("robosuite_lift", "robosuite_can")
+"""Those that need robosuite, an extra; they run in lock-step and without cameras."""
+LOCKSTEP_TASK_NAMES = (*TASK_NAMES, *ROBOSUITE_TASK_NAMES)
 CAMERA_NAMES = ("front", "wrist")
 PLAUSIBLE = (
     ("_m", 3.0, "metres"),
@@ -224,7 +228,7 @@ def config_from_dict(content: Any, source: str) -> Config:
     except ValidationError as error:
         raise UserError(_sentence(error, source)) from error
     _check_units(dataclasses.asdict(config), source)
-    _check_together(config, source)
+    check_together(config, source)
     return config
 
 
@@ -250,7 +254,8 @@ def _check_units(values: Any, source: str, key: str = "") -> None:
             raise UserError(f"{source}: key '{key}' is in {unit}, where {values:g} is implausible (at most {bound:g}).")
 
 
-def _check_together(config: Config, source: str) -> None:
+def check_together(config: Config, source: str) -> None:
+    """Raise UserError, one sentence that names the source, if values do not go with each other."""
     if config.devices is None:
         _check_simulated_cell(config, source)
     else:
@@ -275,6 +280,12 @@ def _check_together(config: Config, source: str) -> None:
         )
     if config.adapt.store is not None and (fault := url_fault(config.adapt.store)):
         raise UserError(f"{source}: key 'adapt.store': {fault}")
+    for task in config.simulated_expert.cosine_below_of:
+        if task not in LOCKSTEP_TASK_NAMES:
+            raise UserError(
+                f"{source}: key 'simulated_expert.cosine_below_of' should hold tasks "
+                f"({', '.join(LOCKSTEP_TASK_NAMES)}), but holds '{task}'."
+            )
     if not config.cell.track_objects and not config.cell.cameras:
         raise UserError(
             f"{source}: the policy would see no objects; set 'cell.track_objects: true' or name a camera in "
@@ -284,7 +295,9 @@ def _check_together(config: Config, source: str) -> None:
 
 def _check_simulated_cell(config: Config, source: str) -> None:
     cell = config.cell
-    _check_task(cell.task, "in the simulated cell", source)
+    _check_task(cell.task, LOCKSTEP_TASK_NAMES, "in simulation", source)
+    if cell.task in ROBOSUITE_TASK_NAMES and cell.cameras:
+        raise UserError(f"{source}: the task {cell.task} is run without cameras; remove 'cell.cameras'.")
     for name in cell.cameras:
         if name not in CAMERA_NAMES:
             raise UserError(
@@ -315,12 +328,12 @@ def _check_devices(cell: CellConfig, devices: DevicesConfig, source: str) -> Non
             f"{', '.join(sorted(unequal))}."
         )
     if devices.emulator is not None:
-        _check_task(cell.task, "with an emulated arm", source)
+        _check_task(cell.task, TASK_NAMES, "with an emulated arm", source)
 
 
-def _check_task(task: str, where: str, source: str) -> None:
-    if task not in TASK_NAMES:
-        raise UserError(f"{source}: key 'cell.task' should be one of {', '.join(TASK_NAMES)} {where}, but is '{task}'.")
+def _check_task(task: str, names: Sequence[str], where: str, source: str) -> None:
+    if task not in names:
+        raise UserError(f"{source}: key 'cell.task' should be one of {', '.join(names)} {where}, but is '{task}'.")
 
 
 def _check_policy(policy: PolicyConfig, source: str) -> None:

@@ -1,6 +1,6 @@
 """Who presses takeover and hand-back: a person, a simulated expert that watches the learner, or nobody."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from hardware.poses import Array, Pose, pose_from_vector
 
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,12 @@ class SimulatedExpertGatingConfig:
     step for `stall_steps` steps on end while the expert would move further. Gripper openings that differ by more than
     `gripper_difference` for `gripper_steps` steps count on their own. The expert drives `min_expert_steps` at least,
     and hands back after `agreement_steps` steps in which the cosine is above `cosine_above` or the deviation is small.
+    `cosine_below_of` holds, by task, what counts instead of `cosine_below`.
     """
 
-    cosine_below: Annotated[float, Field(ge=-1, le=1)] = 0.3
-    cosine_above: Annotated[float, Field(ge=-1, le=1)] = 0.6
+    cosine_below: Cosine = 0.3
+    cosine_below_of: dict[str, Cosine] = field(default_factory=dict)
+    cosine_above: Cosine = 0.6
     deviation_m: Length = 0.008
     lever_m: Length = 0.1
     persistence_steps: Count = 3
@@ -81,6 +84,10 @@ class SimulatedExpertGatingConfig:
     gripper_steps: Count = 4
     min_expert_steps: Count = 8
     agreement_steps: Count = 2
+
+    def of_task(self, task: str) -> "SimulatedExpertGatingConfig":
+        """Return what holds for a task."""
+        return replace(self, cosine_below=self.cosine_below_of.get(task, self.cosine_below))
 
 
 class SimulatedExpertGating:

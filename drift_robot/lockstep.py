@@ -21,8 +21,8 @@ from drift_robot.gate import EpisodeEnded, HelpWanted, Phase, ResetDone, Saved
 from drift_robot.gating import Gating, NoGating, SimulatedExpertGating
 from drift_robot.observation import OBJECT_DIM, Reading, object_features
 from hardware.arms.controller import ArmController
-from hardware.cell.cell import Cell
-from hardware.cell.tasks import TASKS
+from hardware.cell.stepped import open_cell
+from hardware.cell.tasks import LOCKSTEP_TASKS
 from hardware.clock import NS_PER_S, ManualClock
 from hardware.errors import DeviceError
 from hardware.interfaces import Frame, Teleop, Verb
@@ -33,7 +33,7 @@ from policies.policy import PolicyConfig
 def policy_config(config: Config) -> PolicyConfig:
     """Return the policy's configuration with what follows from the cell: tracked objects and cameras."""
     cell = config.cell
-    objects = len(TASKS[cell.task].objects) if cell.track_objects else 0
+    objects = len(LOCKSTEP_TASKS[cell.task].objects) if cell.track_objects else 0
     return replace(
         config.policy,
         object_dim=OBJECT_DIM * objects,
@@ -96,8 +96,8 @@ class LockstepCell:
         cell = config.cell
         self._config = config
         self._clock = ManualClock(NS_PER_S)
-        self._cell = Cell(
-            TASKS[cell.task],
+        self._cell = open_cell(
+            cell.task,
             physics_step_s=cell.physics_step_s,
             servo_period_s=cell.servo_period_s,
             clock=self._clock,
@@ -110,9 +110,9 @@ class LockstepCell:
             self._cell.gripper,
             self._clock,
         )
-        gating: Gating = SimulatedExpertGating(config.simulated_expert) if mode == "adapt" else NoGating()
-        if config.gating == "none":
-            gating = NoGating()
+        gating: Gating = NoGating()
+        if mode == "adapt" and config.gating != "none":
+            gating = SimulatedExpertGating(config.simulated_expert.of_task(cell.task))
         self._ticks = round(config.policy_period_s / cell.servo_period_s)
         self._on_step = on_step
         self._log = EpisodeLog(0)
@@ -151,7 +151,7 @@ class LockstepCell:
         self._settle(self.peek())
         if self._cell.succeeded():
             self._settle(Verb.SUCCEED)
-        elif self._clock.now_ns() - self._began_ns >= TASKS[self._config.cell.task].time_limit_s * NS_PER_S:
+        elif self._clock.now_ns() - self._began_ns >= self._cell.task.time_limit_s * NS_PER_S:
             self._settle(Verb.FAIL)
         for _ in range(self._ticks):
             self._arm.tick()

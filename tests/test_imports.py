@@ -28,6 +28,7 @@ DRIVERS = {
     "rtde_receive": {"hardware/arms/ur_process.py", "hardware/arms/ur_reader.py"},
     "pyrealsense2": {"hardware/cameras/realsense.py"},
     "rerun": {"drift_robot/review/rerun_view.py"},
+    "robosuite": {"hardware/cell/robosuite_cell.py"},
     "fsspec": {"drift_robot/remote/store.py"},
     "cv2": {
         "hardware/cameras/webcam.py",

@@ -1,5 +1,6 @@
 """The command `drift-robot benchmark methods`: its options, and what it shows while runs are finished."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "configs" / "methods.yaml"
 
 
 def methods(
-    tasks: Annotated[str, typer.Option(help="Tasks of the simulated cell, separated by commas.")] = "lift",
+    tasks: Annotated[str, typer.Option(help="Simulated tasks, separated by commas.")] = "lift",
     methods: Annotated[
         str, typer.Option(help="Separated by commas; main is BC,HG,D(L),D(LR),D(RR), all has FPMO to QLoRA as well.")
     ] = "main",
@@ -42,13 +43,15 @@ def methods(
     """
     from drift_robot.benchmark.methods import MAIN_METHODS, Result, method_jobs, method_rows, run_jobs
     from drift_robot.benchmark.methods_report import print_tables, write_report
-    from drift_robot.config import TASK_NAMES, load_config
+    from drift_robot.config import LOCKSTEP_TASK_NAMES, check_together, load_config
     from policies.methods import METHODS
 
     settings = load_config(config)
     chosen_tasks = _listed(tasks)
-    if unknown := [task for task in chosen_tasks if task not in TASK_NAMES]:
-        raise UserError(f"--tasks: '{unknown[0]}' should be one of {', '.join(TASK_NAMES)}.")
+    if unknown := [task for task in chosen_tasks if task not in LOCKSTEP_TASK_NAMES]:
+        raise UserError(f"--tasks: '{unknown[0]}' should be one of {', '.join(LOCKSTEP_TASK_NAMES)}.")
+    for task in chosen_tasks:
+        check_together(replace(settings, cell=replace(settings.cell, task=task)), f"{config} with --tasks {task}")
     groups: dict[str, list[str]] = {"main": list(MAIN_METHODS), "all": list(METHODS)}
     rows = method_rows(
         settings,

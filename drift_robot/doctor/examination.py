@@ -14,11 +14,11 @@ from rich.text import Text
 
 from data.schema import ARM_COLUMNS, Column
 from drift_robot.calibrate.enforcement import enforced_limits
-from drift_robot.config import Config, Picture
+from drift_robot.config import ROBOSUITE_TASK_NAMES, Config, Picture
 from drift_robot.doctor import cameras, machine, policy, rendering, robot
 from drift_robot.doctor import input as controls
 from drift_robot.doctor.apart import Job, run_apart
-from drift_robot.doctor.findings import Finding, Level, fit_for_a_session, problem
+from drift_robot.doctor.findings import Finding, Level, fit_for_a_session, note, problem
 from drift_robot.doctor.pictures import save_contact_sheet
 from drift_robot.errors import UserError
 from drift_robot.lockstep import episode_layout
@@ -54,13 +54,16 @@ def examine(config: Config, run: Path, wiggle_s: float) -> Iterator[Finding | st
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out.") from error
     devices = config.devices
-    yield from machine.check_software(devices is not None, devices is not None and bool(realsense(devices)))
+    robosuite = devices is None and config.cell.task in ROBOSUITE_TASK_NAMES
+    yield from machine.check_software(devices is not None, devices is not None and bool(realsense(devices)), robosuite)
     yield from machine.check_cores()
     yield from run_apart(Job("clock", START_S, machine.check_clock))
     yield from machine.check_shared_memory(shared_memory_bytes(config))
     yield from run_apart(Job("disk", START_S, machine.check_disk, (run, recorded_bytes_s(config))))
     yield from run_apart(Job("policy speed", 4 * START_S, policy.check_policy, (config,)))
-    if devices is None:
+    if robosuite:
+        yield note("rendering", "Robosuite's tasks are run without pictures.")
+    elif devices is None:
         sizes = config.cell.cameras or {"front": Picture()}
         shown = {name: (size.height, size.width) for name, size in sizes.items()}
         yield from run_apart(

@@ -39,12 +39,12 @@ SPARE_SPEED = 3.0
 LITTLE_TIME_H, NO_TIME_H = 2.0, 0.25
 
 
-def check_software(ur: bool, realsense: bool) -> Check:
-    """Tell the versions of what a session runs on; `ur` and `realsense` say whether those extras are needed."""
-    found = {name: installed(name) for name in ("ur_rtde", "pyrealsense2", "pygame")}
+def check_software(ur: bool, realsense: bool, robosuite: bool) -> Check:
+    """Tell the versions of what a session runs on; `ur`, `realsense`, `robosuite` tell which extras are needed."""
+    found = {name: installed(name) for name in ("ur_rtde", "pyrealsense2", "robosuite", "pygame")}
     versions = ", ".join(f"{name} {installed(distribution)}" for name, distribution in PACKAGES.items())
     yield ok("software", f"drift-robot {__version__}, Python {platform.python_version()}, {versions}")
-    yield from judge_packages(found, {"ur_rtde": ur, "pyrealsense2": realsense})
+    yield from judge_packages(found, {"ur_rtde": ur, "pyrealsense2": realsense, "robosuite": robosuite})
 
 
 def installed(distribution: str) -> str | None:
@@ -57,7 +57,7 @@ def installed(distribution: str) -> str | None:
 
 def judge_packages(found: Mapping[str, str | None], needed: Mapping[str, bool]) -> list[Finding]:
     """Judge what is installed of the extras, and what must not be installed together."""
-    extras = {"ur_rtde": "ur", "pyrealsense2": "realsense"}
+    extras = {"ur_rtde": "ur", "pyrealsense2": "realsense", "robosuite": "robosuite"}
     findings = []
     for name, extra in extras.items():
         if found[name]:

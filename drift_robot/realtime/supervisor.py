@@ -36,7 +36,7 @@ from drift_robot.calibrate.enforcement import calibration_record, enforced_limit
 from drift_robot.calibrate.latencies import remaining_latencies
 from drift_robot.comparison import Comparison
 from drift_robot.comparison_report import is_established
-from drift_robot.config import Config
+from drift_robot.config import ROBOSUITE_TASK_NAMES, Config
 from drift_robot.errors import UserError
 from drift_robot.gate import (
     EPISODE_PHASES,
@@ -165,9 +165,11 @@ def run_session(
     In mode evaluate the newest good version acts, or `version`; or the two of a `comparison`, in turns.
     Goes on where an earlier session of the run stopped. Call it from the main thread: it takes SIGINT, SIGTERM and
     SIGHUP as the order to end. Raises UserError if there is no policy to start from, no window for the keyboard, a
-    method that does not learn online, no calibration that the configuration demands, or another session in this run,
-    DataError if there is no episode to lay over the live pictures.
+    method that does not learn online, no calibration that the configuration demands, another session in this run, or a
+    task that does not run in real time, DataError if there is no episode to lay over the live pictures.
     """
+    if config.devices is None and config.cell.task in ROBOSUITE_TASK_NAMES:
+        raise UserError(f"The task {config.cell.task} runs in lock-step alone: leave out --device and 'input.device'.")
     if device == "keyboard" and not show_window:
         raise UserError("The keyboard is read by the operator window: show the window, or choose another device.")
     acting = run.versions().newest_good() if version is None else version
@@ -380,7 +382,7 @@ class Supervisor:
             emulator=self._emulator,
             tracked=tuple(item.symmetry for item in TASKS[config.cell.task].objects) if tracks else None,
             camera_timeout_s=config.camera_timeout_s,
-            gating=config.simulated_expert if self._gated_by_script() else None,
+            gating=config.simulated_expert.of_task(config.cell.task) if self._gated_by_script() else None,
             compute=config.compute,
             acts=self._mode != "collect",
             adapts=self._mode == "adapt",

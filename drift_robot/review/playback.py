@@ -27,8 +27,7 @@ from drift_robot.review.fidelity import Track
 from hardware.arms import rotations
 from hardware.arms.controller import ArmController, Chunk, Start
 from hardware.arms.limits import ArmLimits, Limit, Workspace
-from hardware.cell.cell import Cell
-from hardware.cell.tasks import TASKS
+from hardware.cell.stepped import open_cell
 from hardware.clock import NS_PER_S, Clock, ManualClock, MonotonicClock
 from hardware.devices import DevicesConfig, open_arm, open_gripper
 from hardware.interfaces import Arm, Gripper, Verb
@@ -132,8 +131,8 @@ def cut_by_limits(motion: Motion, limits: ArmLimits, source: str) -> int:
 def play_in_cell(config: Config, motion: Motion, seed: int, speed: float) -> Played:
     """Play in the simulated cell, in lock-step, before the scene of a seed."""
     clock = ManualClock(NS_PER_S)
-    cell = Cell(
-        TASKS[config.cell.task],
+    cell = open_cell(
+        config.cell.task,
         physics_step_s=config.cell.physics_step_s,
         servo_period_s=config.cell.servo_period_s,
         clock=clock,

@@ -25,7 +25,7 @@ from drift_robot.config import Config, config_from_dict, load_config
 from drift_robot.errors import UserError
 from drift_robot.review.fidelity import Deviation, Track, best_shift_s, deviation, rms
 from drift_robot.review.playback import Motion, Played, cut_by_limits, motion_of, play_in_cell, play_on_arm
-from hardware.cell.tasks import TASKS
+from hardware.cell.tasks import LOCKSTEP_TASKS
 from hardware.devices import DevicesConfig
 from hardware.errors import DeviceError
 
@@ -99,8 +99,8 @@ def replay(
     motion, seed = motion_of(episode), episode.attributes.get("scene_seed")
     cut = cut_by_limits(motion, config.limits, source)
     if config.devices is None or simulate:
-        if config.cell.task not in TASKS:
-            raise UserError(f"The simulated cell has no task '{config.cell.task}'; it has {', '.join(TASKS)}.")
+        if config.cell.task not in LOCKSTEP_TASKS:
+            raise UserError(f"The simulated cell has no task '{config.cell.task}'; it has {', '.join(LOCKSTEP_TASKS)}.")
         where, speed = "simulated cell", speed or CELL_SPEED
         played = play_in_cell(config, motion, 0 if seed is None else int(seed), speed)
     else:

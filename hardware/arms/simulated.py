@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from hardware.cell.kinematics import JOINT_LIMIT_RAD, JOINT_SPEED_LIMIT_RAD_S, forward, inverse_step
 from hardware.cell.model import GRIPPER_BODIES, TOOL0_FROM_TCP
+from hardware.cell.wrench import contact_wrench
 from hardware.interfaces import ArmState
 from hardware.poses import Array, Pose
 
@@ -20,7 +20,6 @@ class SimulatedArm:
         self._model, self._data = model, data
         self._servo_period_s = servo_period_s
         self._bodies = [model.body(name).id for name in GRIPPER_BODIES]
-        self._root = int(model.body_rootid[self._bodies[0]])
         self._target: Pose | Array | None = None
         self._goal = np.zeros(JOINTS)
         self.capture(0)
@@ -45,7 +44,7 @@ class SimulatedArm:
             self._data.qpos[:JOINTS].copy(),
             self._data.qvel[:JOINTS].copy(),
             self._base_from_tcp,
-            self._wrench(self._base_from_tcp.position),
+            contact_wrench(self._model, self._data, self._bodies, self._base_from_tcp.position),
         )
 
     def pose(self) -> Pose:
@@ -96,12 +95,3 @@ class SimulatedArm:
     def remember(self, memory: tuple[Pose | Array | None, Array]) -> None:
         """Take up a `memory` again."""
         self._target, self._goal = memory[0], memory[1].copy()
-
-    def _wrench(self, tcp: Array) -> Array:
-        """Return force and torque (6,) of all contacts on the gripper, about the TCP, in base."""
-        mujoco.mj_rnePostConstraint(self._model, self._data)
-        torque_force = self._data.cfrc_ext[self._bodies].sum(axis=0)
-        tx, ty, tz, fx, fy, fz = torque_force.tolist()
-        x, y, z = (self._data.subtree_com[self._root] - tcp).tolist()
-        # Written out: numpy's cross product of two small vectors costs 15 % of a lock-step run.
-        return np.array([fx, fy, fz, tx + y * fz - z * fy, ty + z * fx - x * fz, tz + x * fy - y * fx])

@@ -16,6 +16,7 @@ from hardware.cell.kinematics import inverse_step
 from hardware.cell.model import TOOL0_FROM_TCP, build
 from hardware.cell.rendering import Renderer, state_vector
 from hardware.cell.task import Scene, Task, TaskObject, upright
+from hardware.cell.tracker import Tracker
 from hardware.clock import Clock
 from hardware.errors import DeviceError
 from hardware.grippers.simulated import SimulatedGripper
@@ -30,14 +31,6 @@ SUCCESS_S = 0.3
 
 
 @dataclass(frozen=True)
-class TrackedObjects:
-    """What the object tracker reports: poses in the task's order, stamped at capture."""
-
-    capture_ns: int
-    base_from_object: tuple[Pose, ...]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """Everything that decides how the cell goes on."""
 
@@ -45,18 +38,6 @@ class Snapshot:
     arm: tuple[Pose | Array | None, Array]
     gripper: tuple[float, float]
     met_steps: int
-
-
-class Tracker:
-    """Tracks the task's objects, wrong by a constant `offset_m` (3,) in base: the deployment shift."""
-
-    def __init__(self, cell: "Cell", offset_m: Array) -> None:
-        self._cell, self._offset_m = cell, offset_m
-
-    def read(self) -> TrackedObjects:
-        """Return the objects as perceived after the cell's last step."""
-        poses = tuple(Pose(pose.position + self._offset_m, pose.rotation) for pose in self._cell.object_poses())
-        return TrackedObjects(self._cell.capture_ns, poses)
 
 
 class Cell:
@@ -89,7 +70,7 @@ class Cell:
         self.arm = SimulatedArm(self._model, self._data, servo_period_s)
         self.gripper = SimulatedGripper(self._model, self._data, servo_period_s)
         self._perception_offset_m = perception_offset_m
-        self.tracker = Tracker(self, np.array(perception_offset_m))
+        self.tracker = Tracker(self.object_poses, lambda: self.capture_ns, np.array(perception_offset_m))
         self._renderer: Renderer | None = None
         self.reset(0)
 

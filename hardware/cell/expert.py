@@ -4,6 +4,7 @@ Approach is a funnel: the worse the alignment, the higher the gripper has to be,
 misalignment it climbs before it moves sideways. So any state that a learner leaves behind is a state to go on from.
 """
 
+from dataclasses import dataclass
 from math import atan2, copysign, cos, hypot, pi, sin
 
 import numpy as np
@@ -16,16 +17,33 @@ MAX_SPEED_M_S = 0.15
 MAX_TURN_RAD_S = 1.5
 GAIN = 2.5  # 1/s, of every proportional rule
 CUBE_M = 0.04
-HOVER_M = 0.08
-CARRY_M = 0.06
-GRIPPED = (0.8 * CUBE_M / STROKE_M, 1.12 * CUBE_M / STROKE_M)
 
 
-def holds(scene: Scene, cube: Pose) -> bool:
+@dataclass(frozen=True)
+class Grasp:
+    """What the rules have to know of a gripper and what it picks.
+
+    `gripped` are the openings between which the fingers are around it, `off_middle_m` is how far above or below its
+    middle they may hold it; `hover_m` is how high above it, and `carry_m` with it above its goal, the gripper has to be
+    while it is badly aligned. `symmetry` is the order of what is picked about the vertical.
+    """
+
+    gripped: tuple[float, float]
+    off_middle_m: float = 0.018
+    hover_m: float = 0.08
+    carry_m: float = 0.06
+    symmetry: int = 4
+
+
+CUBE = Grasp(gripped=(0.8 * CUBE_M / STROKE_M, 1.12 * CUBE_M / STROKE_M))
+"""A cube in the simulated cell's own gripper."""
+
+
+def holds(scene: Scene, cube: Pose, grasp: Grasp = CUBE) -> bool:
     """Tell whether the cube is between the fingers and they are as wide as the cube."""
     x, y, z = (scene.base_from_tcp.rotation.T @ (cube.position - scene.base_from_tcp.position)).tolist()
-    between = abs(x) < 0.017 and abs(y) < 0.012 and abs(z) < 0.018
-    return between and GRIPPED[0] < scene.opening < GRIPPED[1]
+    between = abs(x) < 0.017 and abs(y) < 0.012 and abs(z) < grasp.off_middle_m
+    return between and grasp.gripped[0] < scene.opening < grasp.gripped[1]
 
 
 def move(scene: Scene, target: Array, yaw: float = 0.0, climb: float = 0.0) -> Array:
@@ -43,12 +61,13 @@ def move(scene: Scene, target: Array, yaw: float = 0.0, climb: float = 0.0) -> A
     return twist
 
 
-def yaw_error(scene: Scene, target: Pose) -> float:
-    """Return the angle about the vertical from tool to target, modulo a quarter turn, in [-pi/4, pi/4)."""
-    return (_heading(target) - _heading(scene.base_from_tcp) + pi / 4) % (pi / 2) - pi / 4
+def yaw_error(scene: Scene, target: Pose, symmetry: int = 4) -> float:
+    """Return the angle about the vertical from tool to target, modulo the target's symmetry, at most half of that."""
+    half = pi / symmetry
+    return (_heading(target) - _heading(scene.base_from_tcp) + half) % (2 * half) - half
 
 
-def pick(scene: Scene, cube: Pose, neighbour: Pose | None = None) -> tuple[Array, float]:
+def pick(scene: Scene, cube: Pose, neighbour: Pose | None = None, grasp: Grasp = CUBE) -> tuple[Array, float]:
     """Return twist and opening that bring the gripper over, around and closed on the cube.
 
     The fingers go to those two sides of the cube where there is room beside a `neighbour` cube.
@@ -56,34 +75,34 @@ def pick(scene: Scene, cube: Pose, neighbour: Pose | None = None) -> tuple[Array
     tcp = scene.base_from_tcp
     offset = cube.position - tcp.position
     x, y, z = (tcp.rotation.T @ offset).tolist()
-    yaw = yaw_error(scene, cube)
+    yaw = yaw_error(scene, cube, grasp.symmetry)
     if neighbour is not None and _blocked(cube, neighbour, _heading(tcp) + yaw):
         yaw -= copysign(pi / 2, yaw)
     turned = abs(yaw)
     tilt = hypot(tcp.rotation[0, 2], tcp.rotation[1, 2])
     aligned = abs(x) < 0.012 and abs(y) < 0.016 and abs(z) < 0.012 and turned < 0.25 and tilt < 0.2
-    if aligned and scene.opening > GRIPPED[0]:
+    if aligned and scene.opening > grasp.gripped[0]:
         return move(scene, tcp.position + 0.5 * offset, yaw), 0.0
     misaligned = max(hypot(x, y) / 0.05, turned / 0.5, tilt / 0.4, (0.9 - scene.opening) / 0.3)
-    height = cube.position[2] + HOVER_M * min(max((misaligned - 0.2) / 0.8, 0.0), 1.0)
+    height = cube.position[2] + grasp.hover_m * min(max((misaligned - 0.2) / 0.8, 0.0), 1.0)
     target = np.array([cube.position[0], cube.position[1], height])
     return move(scene, target, yaw, climb=height - tcp.position[2]), 1.0
 
 
-def carry(scene: Scene, cube: Pose, goal: Array, yaw: float = 0.0) -> Array:
+def carry(scene: Scene, cube: Pose, goal: Array, yaw: float = 0.0, grasp: Grasp = CUBE) -> Array:
     """Return the twist that brings the held cube over a position (3,) and down to it, turning it by `yaw`."""
     to_goal = goal - cube.position
     misaligned = max(hypot(to_goal[0], to_goal[1]) / 0.04, abs(yaw) / 0.4)
-    climb = float(to_goal[2]) + CARRY_M * min(max((misaligned - 0.1) / 0.9, 0.0), 1.0)
+    climb = float(to_goal[2]) + grasp.carry_m * min(max((misaligned - 0.1) / 0.9, 0.0), 1.0)
     target = scene.base_from_tcp.position + np.array([to_goal[0], to_goal[1], climb])
     return move(scene, target, yaw, climb)
 
 
-def leave(scene: Scene, cube: Pose) -> tuple[Array, float]:
+def leave(scene: Scene, cube: Pose, grasp: Grasp = CUBE) -> tuple[Array, float]:
     """Return twist and opening that let go of the cube, then climb straight up from it."""
     target = scene.base_from_tcp.position.copy()
     if scene.opening > 0.8:
-        target[2] = cube.position[2] + HOVER_M
+        target[2] = cube.position[2] + grasp.hover_m
     return move(scene, target), 1.0
 
 

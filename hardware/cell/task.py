@@ -1,4 +1,4 @@
-"""What a task is to the cell: its objects, its distribution of starts, when it has succeeded, and a scripted expert."""
+"""What a task is to a cell: its objects, its distribution of starts, when it has succeeded, and a scripted expert."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class Scene:
 class TaskObject:
     """An object by its body's name in MJCF.
 
-    `symmetry` is the order of its rotational symmetry about the vertical. A `fixed` object is a mocap body, any other
-    has a joint of the same name: a free one, or, if it is `jointed`, a hinge or slide somewhere below a fixed object,
-    whose zero it starts at.
+    `symmetry` is the order of its rotational symmetry about the vertical, 0 if it is round. A `fixed` object is a mocap
+    body, any other has a joint of the same name: a free one, or, if it is `jointed`, a hinge or slide somewhere below a
+    fixed object, whose zero it starts at.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Props:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """One job in the simulated cell."""
+class ScriptedTask(Protocol):
+    """One job, as far as whoever drives it has to know it, whichever simulator it is done in."""
 
     @property
     def name(self) -> str:
@@ -61,13 +61,21 @@ class Task(Protocol):
         ...
 
     @property
-    def mjcf(self) -> Props:
-        """The objects' bodies, and what they need."""
-        ...
-
-    @property
     def time_limit_s(self) -> float:
         """The time after which an episode has failed."""
+        ...
+
+    def expert(self, scene: Scene) -> tuple[Array, float]:
+        """Return the scripted expert's twist (6,) in base, m/s and rad/s, and opening: a function of the scene."""
+        ...
+
+
+class Task(ScriptedTask, Protocol):
+    """One job in the simulated cell."""
+
+    @property
+    def mjcf(self) -> Props:
+        """The objects' bodies, and what they need."""
         ...
 
     def sample(self, rng: np.random.Generator) -> tuple[Pose, ...]:
@@ -78,8 +86,13 @@ class Task(Protocol):
         """Tell whether the goal is met in this instant; the cell asks for it to last."""
         ...
 
-    def expert(self, scene: Scene) -> tuple[Array, float]:
-        """Return the scripted expert's twist (6,) in base, m/s and rad/s, and opening: a function of the scene."""
+
+class RobosuiteTask(ScriptedTask, Protocol):
+    """One of robosuite's own jobs: robosuite brings the scene, its distribution and the success test."""
+
+    @property
+    def environment(self) -> str:
+        """The environment's name in robosuite."""
         ...
 
 

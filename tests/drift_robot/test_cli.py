@@ -22,6 +22,7 @@ from drift_robot.cli import main
 from drift_robot.run_folder import RunFolder
 
 Run = Callable[..., tuple[int, str, str]]
+ROBOSUITE = Path(__file__).parents[2] / "configs" / "robosuite.yaml"
 COMMANDS = (
     "benchmark",
     "demo",
@@ -94,6 +95,13 @@ def test_every_command_has_help(run_cli: Run, command: tuple[str, ...]) -> None:
         (("evaluate", "CONFIG", "--out", "RUN", "--version", "7"), "holds no version 7"),
         (("evaluate", "CONFIG", "--out", "RUN", "--compare", "0", "7"), "holds no version 0; there are: none"),
         (("evaluate", "CONFIG", "--out", "RUN", "--version", "1", "--compare", "0", "7"), "leave --version out"),
+        (("collect", "ROBOSUITE", "--out", "RUN", "--device", "scripted"), "robosuite_lift runs in lock-step alone"),
+        (("adapt", "ROBOSUITE", "--out", "RUN", "--device", "keyboard"), "leave out --device and 'input.device'"),
+        (("benchmark", "methods", "--tasks", "robosuite_lift,fold"), "--tasks: 'fold' should be one of lift"),
+        (
+            ("benchmark", "methods", "--config", "PICTURES", "--tasks", "lift,robosuite_can"),
+            "pictures.yaml with --tasks robosuite_can: the task robosuite_can is run without cameras",
+        ),
         (("data", "list", "RUN"), "session.json"),
         (("data", "report", "RUN"), "session.json"),
         (("data", "stats", "RUN"), "holds no session"),
@@ -109,12 +117,24 @@ def test_every_command_has_help(run_cli: Run, command: tuple[str, ...]) -> None:
 def test_a_users_mistake_is_one_sentence_and_exit_code_2(
     run_cli: Run, config: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    places = {"CONFIG": str(config), "RUN": str(tmp_path / "run")}
+    pictures = tmp_path / "pictures.yaml"
+    pictures.write_text("cell: {cameras: {front: {}}}")
+    places = {"CONFIG": config, "RUN": tmp_path / "run", "ROBOSUITE": ROBOSUITE, "PICTURES": pictures}
     code, _, errors = run_cli(*(places.get(argument, argument) for argument in arguments))
     assert code == 2
     assert words in errors
     assert len(errors.strip().splitlines()) == 1
     assert errors.startswith("drift-robot: ")
+
+
+def test_without_robosuite_its_tasks_are_answered_with_how_to_install_it(
+    run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "robosuite", None)  # so that an import fails
+    code, _, errors = run_cli("collect", ROBOSUITE, "--out", tmp_path / "run")
+    assert code == 2
+    assert "in an environment of its own: there, pip install torch==2.13.0, then pip install 'drift-robot[rob" in errors
+    assert len(errors.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [("collect",), ("fly",), ("demo", "--preset", "huge"), ("demo", "--sed", "1")])

@@ -70,7 +70,16 @@ def test_an_unknown_key_like_no_other_is_answered_with_all_valid_ones(tmp_path: 
         (
             "cell: {task: lfit}",
             "key 'cell.task' should be one of lift, pick_and_place, stacking, microwave, drawer_assembling, "
-            "drawer_interaction in the simulated cell, but is 'lfit'.",
+            "drawer_interaction, robosuite_lift, robosuite_can in simulation, but is 'lfit'.",
+        ),
+        (
+            "cell: {task: robosuite_can, cameras: {front: {}}}",
+            "the task robosuite_can is run without cameras; remove 'cell.cameras'.",
+        ),
+        (
+            "simulated_expert: {cosine_below_of: {robosuite_lift: 0.94, cans: 0.95}}",
+            "key 'simulated_expert.cosine_below_of' should hold tasks (lift, pick_and_place, stacking, microwave, "
+            "drawer_assembling, drawer_interaction, robosuite_lift, robosuite_can), but holds 'cans'.",
         ),
         ("evaluate: 3", "key 'evaluate' should be a section of keys (episodes), but is 3."),
         ("evaluate:", "key 'evaluate' should be a section of keys (episodes), but is None."),

@@ -50,6 +50,14 @@ def test_a_learner_that_persistently_goes_elsewhere_is_taken_over(learner: Array
     assert press(SimulatedExpertGating(CONFIG), 3, Phase.LEARNER, learner, action(FORWARD)) == [2]
 
 
+def test_a_task_may_have_a_threshold_of_its_own() -> None:
+    config = SimulatedExpertGatingConfig(cosine_below_of={"robosuite_can": 0.95})
+    learner = action((0.012, 0.009, 0.0))  # cosine 0.8, 9 mm apart
+    for task, pressed in (("lift", []), ("robosuite_can", [2])):
+        gating = SimulatedExpertGating(config.of_task(task))
+        assert press(gating, 3, Phase.LEARNER, learner, action(FORWARD)) == pressed
+
+
 def test_a_wrong_turn_is_a_deviation_too() -> None:
     gating = SimulatedExpertGating(CONFIG)
     assert press(gating, 3, Phase.LEARNER, action(REST, yaw=-0.1), action(REST, yaw=0.1)) == [2]

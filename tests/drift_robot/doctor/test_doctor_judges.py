@@ -232,16 +232,17 @@ def test_connected_cameras_against_configured_ones(
 @pytest.mark.parametrize(
     ("found", "needed", "levels", "words"),
     [
-        ({"ur_rtde": "1.6.5", "pyrealsense2": "2.59", "pygame": None}, True, [OK, OK], ""),
-        ({"ur_rtde": None, "pyrealsense2": None, "pygame": None}, True, [PROBLEM, PROBLEM], "drift-robot[ur]"),
-        ({"ur_rtde": None, "pyrealsense2": None, "pygame": None}, False, [], ""),
-        ({"ur_rtde": None, "pyrealsense2": None, "pygame": "2.6"}, False, [WARNING], "pip uninstall"),
+        ({"ur_rtde": "1.6.5", "pyrealsense2": "2.59", "robosuite": "1.5.2"}, True, [OK, OK, OK], ""),
+        ({}, True, [PROBLEM, PROBLEM, PROBLEM], "drift-robot[ur]"),
+        ({}, True, [PROBLEM, PROBLEM, PROBLEM], "drift-robot[robosuite]"),
+        ({}, False, [], ""),
+        ({"pygame": "2.6"}, False, [WARNING], "pip uninstall"),
     ],
 )
-def test_missing_and_clashing_packages(
-    found: dict[str, str | None], needed: bool, levels: list[Level], words: str
-) -> None:
-    findings = machine.judge_packages(found, {"ur_rtde": needed, "pyrealsense2": needed})
+def test_missing_and_clashing_packages(found: dict[str, str], needed: bool, levels: list[Level], words: str) -> None:
+    names = ("ur_rtde", "pyrealsense2", "robosuite")
+    all_found = dict.fromkeys((*names, "pygame")) | found
+    findings = machine.judge_packages(all_found, dict.fromkeys(names, needed))
     assert [finding.level for finding in findings] == levels
     assert not words or any(words in finding.advice for finding in findings)
 

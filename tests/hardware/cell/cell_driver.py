@@ -5,12 +5,15 @@ from collections.abc import Callable
 import numpy as np
 
 from hardware.cell.cell import Cell
+from hardware.cell.stepped import SteppedCell
 from hardware.cell.task import Scene, Task
+from hardware.cell.tasks import ROBOSUITE_TASKS
 from hardware.clock import ManualClock
 from hardware.poses import Array, Pose, integrate_twist, rotation_vector
 
 POLICY_PERIOD_S = 0.1
 LOWEST = np.array([0.15, -0.6, 0.012])  # the workspace limit keeps the finger tips off the table
+ROBOSUITE_LOWEST = np.array([0.15, -0.5, -0.1])
 Driver = Callable[[Scene], tuple[Array, float]]
 
 
@@ -18,18 +21,19 @@ def make_cell(task: Task, physics_step_s: float = 0.005, **options: tuple[float,
     return Cell(task, physics_step_s=physics_step_s, servo_period_s=0.01, clock=ManualClock(), **options)
 
 
-def hold(cell: Cell, commanded: Pose, twist: Array, opening: float, seconds: float = POLICY_PERIOD_S) -> Pose:
+def hold(cell: SteppedCell, commanded: Pose, twist: Array, opening: float, seconds: float = POLICY_PERIOD_S) -> Pose:
     """Apply a twist and an opening for a while; return the pose commanded last."""
+    lowest = ROBOSUITE_LOWEST if cell.task.name in ROBOSUITE_TASKS else LOWEST
     cell.gripper.move(opening)
     for _ in range(round(seconds / cell.servo_period_s)):
         moved = integrate_twist(commanded, twist, cell.servo_period_s)
-        commanded = Pose(np.maximum(moved.position, LOWEST), moved.rotation)
+        commanded = Pose(np.maximum(moved.position, lowest), moved.rotation)
         cell.arm.servo(commanded)
         cell.step()
     return commanded
 
 
-def move_to(cell: Cell, commanded: Pose, target: Pose, opening: float, seconds: float = 1.2) -> Pose:
+def move_to(cell: SteppedCell, commanded: Pose, target: Pose, opening: float, seconds: float = 1.2) -> Pose:
     """Move the TCP to a pose in a straight line."""
     twist = np.append(
         (target.position - commanded.position) / seconds,
@@ -38,7 +42,7 @@ def move_to(cell: Cell, commanded: Pose, target: Pose, opening: float, seconds: 
     return hold(cell, commanded, twist, opening, seconds)
 
 
-def drive(cell: Cell, driver: Driver, commanded: Pose | None = None) -> float | None:
+def drive(cell: SteppedCell, driver: Driver, commanded: Pose | None = None) -> float | None:
     """Let a driver act until success or the time limit; return the time that it took, None for a failure."""
     commanded = cell.scene().base_from_tcp if commanded is None else commanded
     for step in range(round(cell.task.time_limit_s / POLICY_PERIOD_S)):
