@@ -315,14 +315,16 @@ def _posture(state: State) -> Posture:
 
 
 def _measured_period_s(receiver: Any) -> float:
-    """Return the controller's cycle, 2 or 8 ms, from how its time stamps step."""
+    """Return the controller's cycle, 2 or 8 ms, from how its time stamps step.
+
+    Without data it waits, for the driver to end this process: a cycle that is guessed would be a wrong servo rate.
+    """
     stamps = [receiver.getTimestamp()]
-    deadline = time.monotonic() + 1.0
-    while len(stamps) < RECORDS_FOR_PERIOD and time.monotonic() < deadline:
+    while len(stamps) < RECORDS_FOR_PERIOD:
         if (stamp := receiver.getTimestamp()) != stamps[-1]:
             stamps.append(stamp)
         time.sleep(POLL_S)
-    step = statistics.median(np.diff(stamps)) if len(stamps) > 1 else PERIODS_S[0]
+    step = statistics.median(np.diff(stamps))
     return min(PERIODS_S, key=lambda period: abs(period - step))
 
 

@@ -3,6 +3,7 @@
 Each time: a defined state in bounded time, no motion after it, one sentence, and recovery only when confirmed.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -10,13 +11,14 @@ import sys
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hardware.arms.ur import UrArm
 from hardware.arms.ur_dashboard import UrDashboard
-from hardware.arms.ur_process import REALTIME_PRIORITY
+from hardware.arms.ur_process import POLL_S, REALTIME_PRIORITY, _measured_period_s
 from hardware.emulation.program import SERVO_LINE
 from hardware.errors import DeviceError
 from hardware.grippers.ur_output import UrOutputConfig, UrOutputGripper
@@ -295,6 +297,12 @@ def test_a_handshake_without_data_cannot_hang_the_caller(emulate, host, config):
     with pytest.raises(DeviceError, match=host):
         UrArm(config(connect_timeout_s=6.0))
     assert time.monotonic() - started < 15.0
+
+
+def test_a_cycle_is_not_guessed_when_the_first_data_come_late():
+    silence = itertools.repeat(0.0, round(1.2 / POLL_S))
+    stamps = itertools.chain(silence, itertools.count(0.0, 0.008))
+    assert _measured_period_s(SimpleNamespace(getTimestamp=lambda: next(stamps))) == 0.008
 
 
 def test_nobody_there_is_said_in_a_sentence(host, config):
