@@ -38,11 +38,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """What is compared: a method, with a rank schedule. `folder` names its runs' folders."""
+    """What is compared: a method, with a rank schedule. `folder` names its runs' folders.
+
+    `demonstrations` is how many there are, None for as many as the configuration and the method say.
+    """
 
     name: str
     method: MethodName
     rank: RankConfig
+    demonstrations: int | None = None
 
     @property
     def folder(self) -> str:
@@ -127,13 +131,21 @@ def method_rows(
     schedules: Sequence[str] = (),
     r_mins: Sequence[int] = (),
     options: Sequence[str] = (),
+    demonstrations: Sequence[int] = (),
 ) -> list[Row]:
-    """Return the rows of the table: methods, then D(RR) with other schedules, with other final ranks, and with options.
+    """Return the rows of the table.
 
-    A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1"; an option is one of OPTIONS. Raises UserError
-    for one that there is not.
+    Methods, then BC with other numbers of demonstrations, then D(RR) with other schedules, with other final ranks, and
+    with options. A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1"; an option is one of OPTIONS.
+    Raises UserError for one that there is not.
     """
     rows = [Row(method, method, config.rank) for method in map(_method, methods)]
+    for count in demonstrations:
+        if not 1 <= count <= _demonstrations_of_bc(config):
+            raise UserError(
+                f"--demonstrations: {count} should be between 1 and {_demonstrations_of_bc(config)}, as many as BC has."
+            )
+        rows.append(Row(f"BC {count}", "BC", config.rank, count))
     for schedule in schedules:
         kind, _, steepness = schedule.partition(":")
         try:
@@ -154,6 +166,10 @@ def method_rows(
             raise UserError(f"--options: '{option}' should be one of {', '.join(OPTIONS)}.")
         rows.append(Row(f"D(RR) {option}", "D(RR)", replace(config.rank, **OPTIONS[option])))
     return rows
+
+
+def _demonstrations_of_bc(config: Config) -> int:
+    return config.collect.episodes + config.adapt.episodes
 
 
 def _method(name: str) -> MethodName:
@@ -183,8 +199,8 @@ def method_jobs(
 def run_config(config: Config, task: str, row: Row, seed: int) -> Config:
     """Return the configuration of one run.
 
-    A method without an online phase gets a demonstration for each online episode of the others, and as many training
-    batches as they have in both phases.
+    A method without an online phase gets a demonstration for each online episode of the others, unless the row says how
+    many, and as many training batches as they have in both phases.
     """
     config = replace(config, cell=replace(config.cell, task=task), method=row.method, rank=row.rank, seed=seed)
     if METHODS[row.method].online is not None:
@@ -193,7 +209,7 @@ def run_config(config: Config, task: str, row: Row, seed: int) -> Config:
     extra = math.ceil(online.episodes * online.batches_per_round / offline.epochs)
     return replace(
         config,
-        collect=replace(config.collect, episodes=config.collect.episodes + online.episodes),
+        collect=replace(config.collect, episodes=row.demonstrations or _demonstrations_of_bc(config)),
         bootstrap=replace(offline, batches_per_epoch=offline.batches_per_epoch + extra),
     )
 

@@ -19,6 +19,9 @@ def methods(
         str, typer.Option(help="Separated by commas; main is BC,HG,D(L),D(LR),D(RR), all has FPMO to QLoRA as well.")
     ] = "main",
     seeds: Annotated[str, typer.Option(help="Separated by commas, or a range such as 0-4.")] = "0",
+    demonstrations: Annotated[
+        str, typer.Option(help="Also BC with other numbers of demonstrations, such as 12,24,36: what labels are worth.")
+    ] = "",
     schedules: Annotated[
         str, typer.Option(help="Also D(RR) with other rank schedules, such as linear,sigmoid:0.1,exponential:0.5.")
     ] = "",
@@ -59,6 +62,7 @@ def methods(
         _listed(schedules),
         [_number(r, "--r-min") for r in _listed(r_min)],
         _listed(options),
+        [_number(count, "--demonstrations") for count in _listed(demonstrations)],
     )
     jobs = method_jobs(settings, chosen_tasks, rows, _seeds(seeds), out)
     console, results = Console(), list[Result]()

@@ -20,6 +20,19 @@ SMOOTHED = 10
 COLUMNS = (
     "method", "seeds", "SR offline", "SR", "MSD, s", "NEL", "CT, h", "MBT offline, ms", "MBT online, ms", "MBT all, ms",
 )  # fmt: skip
+BASELINE, MOST_LABELLED = "HG", "BC"
+BESIDE_COLUMNS = (
+    "method",
+    "pairs",
+    f"SR minus {BASELINE}'s",
+    f"CT of {BASELINE}'s",
+    f"labels of {MOST_LABELLED}'s at its SR",
+)
+BESIDE_EXPLANATION = (
+    f"Differences and ratios are means over runs with the same task and seed as one of {BASELINE}, with the 95 % "
+    f"interval of that mean. The last column divides the labels by those with which {MOST_LABELLED} is as successful, "
+    "read between its rows."
+)
 EXPLANATION = (
     "SR: success rate. MSD: mean and standard deviation of a successful episode's duration. NEL: expert labels "
     "(steps), demonstrations included. CT: cumulative training time. MBT: mean time of a training batch. In brackets "
@@ -91,6 +104,48 @@ def cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
     )
 
 
+def beside(results: Sequence[Result], tasks: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return how each row compares with the baseline over some tasks; see BESIDE_EXPLANATION."""
+    baseline = {(r.task, r.seed): r for r in results if r.row == BASELINE}
+    rows = []
+    for name in dict.fromkeys(result.row for result in results):
+        pairs = [
+            (result, baseline[result.task, result.seed])
+            for result in results
+            if result.row == name and result.task in tasks and (result.task, result.seed) in baseline
+        ]
+        if not pairs or name == BASELINE:
+            continue
+        difference = mean_over_seeds([of_row.success - other.success for of_row, other in pairs])
+        hours = mean_over_seeds([of_row.training_hours / other.training_hours for of_row, other in pairs])
+        shares = [label_share(results, name, task) for task in tasks]
+        known = [share for share in shares if share is not None]
+        labels = f"{np.mean(known):.2f}" if len(known) == len(tasks) else "-"
+        rows.append((name, str(len(pairs)), difference.text(2), hours.text(2), labels))
+    return rows
+
+
+def label_share(results: Sequence[Result], name: str, task: str) -> float | None:
+    """Return a row's labels by those with which the most labelled method is as successful.
+
+    None where that one is always less successful, or always more.
+    """
+    rows = by_row(results, task)
+    points = [
+        (float(np.mean([r.labels for r in of_row])), float(np.mean([r.success for r in of_row])))
+        for of_row in rows.values()
+        if of_row[0].method == MOST_LABELLED
+    ]
+    labels, success = np.array(sorted(points)).T if points else np.empty((2, 0))
+    success, fewest = np.unique(np.maximum.accumulate(success), return_index=True)
+    if name not in rows or not len(success):
+        return None
+    own = float(np.mean([result.success for result in rows[name]]))
+    if not success[0] <= own <= success[-1]:
+        return None
+    return float(np.mean([result.labels for result in rows[name]]) / np.interp(own, success, labels[fewest]))
+
+
 def print_tables(results: Sequence[Result], console: Console) -> None:
     """Print a table for each task."""
     for task in tasks_of(results):
@@ -98,7 +153,14 @@ def print_tables(results: Sequence[Result], console: Console) -> None:
         for name, of_row in by_row(results, task).items():
             table.add_row(*cells(name, of_row))
         console.print(table)
+    for title, tasks in _groups(results):
+        if rows := beside(results, tasks):
+            table = Table(*BESIDE_COLUMNS, title=f"beside {BASELINE}: {title}", title_style="bold")
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
     console.print(EXPLANATION, highlight=False)
+    console.print(BESIDE_EXPLANATION, highlight=False)
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -108,7 +170,18 @@ def markdown(results: Sequence[Result]) -> str:
         lines += [f"### {task}", "", f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
         lines += [f"| {' | '.join(cells(name, of_row))} |" for name, of_row in by_row(results, task).items()]
         lines.append("")
-    return "\n".join([*lines, EXPLANATION, ""])
+    lines += [EXPLANATION, ""]
+    for title, tasks in _groups(results):
+        if rows := beside(results, tasks):
+            lines += [f"### Beside {BASELINE}: {title}", "", f"| {' | '.join(BESIDE_COLUMNS)} |"]
+            lines += [f"|{'---|' * len(BESIDE_COLUMNS)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return "\n".join([*lines, BESIDE_EXPLANATION, ""])
+
+
+def _groups(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """Return each task by itself and, if there are several, all of them."""
+    tasks = tasks_of(results)
+    return [(task, [task]) for task in tasks] + ([("all tasks", tasks)] if len(tasks) > 1 else [])
 
 
 def write_report(results: Sequence[Result], out: Path) -> None:
@@ -119,7 +192,10 @@ def write_report(results: Sequence[Result], out: Path) -> None:
 
 
 def draw_curves(results: Sequence[Result], path: Path) -> None:
-    """Draw loss, help needed and labels given over time, means over seeds, a row of panels for each task."""
+    """Draw loss, help needed and labels given over time, and success against labels, a row of panels for each task.
+
+    Lines are means over seeds; a point of the last panel is a mean, with a pale one for each seed.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -134,19 +210,25 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
         ("Expert labels, demonstrations included", "online episode", _labels),
     )
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    size = (16, 3.4 * len(tasks) + 0.4)
+    size = (20, 3.4 * len(tasks) + 0.4)
     axes: Any  # matplotlib leaves its grid of axes untyped
-    figure, axes = plt.subplots(len(tasks), len(panels), figsize=size, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(tasks), len(panels) + 1, figsize=size, layout="constrained", squeeze=False)
     for task, row in zip(tasks, axes, strict=True):
-        for axis, (title, unit, curve) in zip(row, panels, strict=True):
+        for axis, (title, unit, curve) in zip(row, panels, strict=False):
             for name, of_row in by_row(results, task).items():
                 mean = _mean_curve([curve(result) for result in of_row])
                 axis.plot(range(1, len(mean) + 1), mean, color=colours[name], label=name, linewidth=1.3)
             axis.set(title=f"{task}: {title}", xlabel=unit)
             if "loss" in title:
                 axis.set_yscale("log")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=min(10, len(labels)))
+        for name, of_row in by_row(results, task).items():
+            labels, success = [r.labels for r in of_row], [r.success for r in of_row]
+            row[-1].plot(labels, success, ".", color=colours[name], alpha=0.3)
+            row[-1].plot(np.mean(labels), np.mean(success), "o", color=colours[name])
+            row[-1].annotate(name, (np.mean(labels), np.mean(success)), (4, 3), textcoords="offset points", fontsize=7)
+        row[-1].set(title=f"{task}: Success against labels", xlabel="expert labels", xlim=(0, None), ylim=(0, 1.05))
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=min(10, len(names)))
     figure.savefig(path, dpi=100)
     plt.close(figure)
 

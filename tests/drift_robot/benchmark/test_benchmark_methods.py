@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tiny_run import TINY, TINY_YAML, cli, finished, meeting
 
 from drift_robot.benchmark.methods import Result, method_jobs, method_rows, run_config
 from drift_robot.benchmark.methods_command import CONFIG
-from drift_robot.benchmark.methods_report import mean_over_seeds, print_tables, write_report
+from drift_robot.benchmark.methods_report import beside, label_share, mean_over_seeds, print_tables, write_report
 from drift_robot.config import load_config
 from drift_robot.errors import UserError
 from drift_robot.report import EpisodeFigures
@@ -68,6 +69,17 @@ def test_a_method_without_an_online_phase_has_the_others_episodes_and_batches() 
     assert {(c.cell.task, c.seed) for c in (bc, hg)} == {("stacking", 7)}
 
 
+def test_bc_with_fewer_demonstrations_has_as_many_batches_and_may_not_have_more_than_bc() -> None:
+    whole, fewer = method_rows(TINY, ["BC"], demonstrations=[1])
+    assert fewer.name == "BC 1"
+    configs = [run_config(TINY, "lift", row, 0) for row in (whole, fewer)]
+    assert configs[1].collect.episodes == 1
+    assert configs[0].bootstrap == configs[1].bootstrap
+    most = configs[0].collect.episodes
+    with pytest.raises(UserError, match=f"^--demonstrations: {most + 1} should be between 1 and {most}"):
+        method_rows(TINY, [], demonstrations=[most + 1])
+
+
 def test_runs_are_ordered_so_that_each_seed_is_whole_before_the_next() -> None:
     jobs = method_jobs(TINY, ["lift", "stacking"], method_rows(TINY, ["BC", "HG"]), [0, 1], Path("out"))
     assert [job.seed for job in jobs] == [0] * 4 + [1] * 4
@@ -96,9 +108,36 @@ def test_the_report_has_a_row_a_method_and_all_raw_figures(tmp_path: Path) -> No
     assert "| BC | 1 | 0.25 | 0.40 | 6.0 ± 1.0 | 200 | 0.010 | 30.0 | - | 30.0 |" in table
     assert "24.0" in table
     assert "### stacking" in table
+    assert "### Beside HG: all tasks" in table
     assert len(json.loads((tmp_path / "results.json").read_text())) == 4
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     print_tables(results, Console(file=(tmp_path / "screen").open("w"), width=200))
+
+
+def test_rows_are_set_beside_the_baseline_run_by_run() -> None:
+    results = [
+        *(result("HG", seed, successes) for seed, successes in ((0, 10), (1, 14))),
+        *(
+            replace(result("D(RR)", seed, successes), training_seconds_offline=18.0)
+            for seed, successes in ((0, 12), (1, 16))
+        ),
+        result("D(RR)", 2, 0),
+    ]
+    assert beside(results, ["lift"]) == [("D(RR)", "2", "0.10 [0.10, 0.10]", "0.50 [0.50, 0.50]", "-")]
+    assert beside(results, ["stacking"]) == []
+
+
+def bc(labels: int, successes: int) -> Result:
+    return replace(result(f"BC {labels}", 0, successes, online=0), method="BC", labels_offline=labels)
+
+
+def test_labels_are_divided_by_those_with_which_bc_is_as_successful() -> None:
+    points = [bc(100, 4), bc(500, 12), bc(600, 10), bc(900, 12)]  # 600 and 900 labels are worth no more than 500
+    assert label_share([*points, result("HG", 0, 8)], "HG", "lift") == pytest.approx(210 / 300)
+    assert label_share([*points, result("HG", 0, 12)], "HG", "lift") == pytest.approx(210 / 500)
+    assert label_share([*points, result("HG", 0, 13)], "HG", "lift") is None
+    assert label_share([*points, result("HG", 0, 3)], "HG", "lift") is None
+    assert label_share([result("HG", 0, 8)], "HG", "lift") is None
 
 
 def test_its_configuration_is_valid_and_visits_a_step_that_dsr_trains() -> None:
