@@ -87,7 +87,7 @@ def _adapt(
                     actor = Actor.load(versions.path(version), seed, chosen_device(config.compute))
                 elif new:
                     _swap(actor, versions, version, events)
-                if new and actor.alarm is None:
+                if new and config.alarm.enabled and actor.alarm is None:
                     say(no_alarm(version))
                 actor.reseed(seed)
                 for log in run_episodes([cell], actor, [scene_seed(config.seed, "session", index)]):

@@ -20,9 +20,11 @@ class AlarmConfig:
 
     `quantile` of the levels at training windows is a version's threshold. `windows` on end above it raise the alarm,
     and as many on end not above it clear it again. With `asks_for_help` the arm then holds in adapt, until the operator
-    takes over or lets the learner go on.
+    takes over or lets the learner go on. Without `enabled` no version gets a threshold, which takes a trainer as long
+    as many batches do, and none is judged.
     """
 
+    enabled: bool = True
     quantile: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
     windows: Annotated[int, Field(ge=1, le=100)] = 2
     asks_for_help: bool = False

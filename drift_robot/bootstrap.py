@@ -137,7 +137,7 @@ def _publish(config: Config, run: RunFolder, buffer: ReplayBuffer) -> None:
     """Publish what was trained as version 0, with its alarm."""
     state, manifest = load_training(run.training / "000000")
     weights = state.acting_weights()
-    alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm.quantile, config.inference_steps)
+    alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm, config.inference_steps)
     save(run.versions().path(0), replace(manifest, training=None, alarm=alarm), weights)
 
 

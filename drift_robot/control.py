@@ -200,6 +200,8 @@ class ControlLoop:
         goes_on = self._plan is not None and self._plan.start_ns == start_ns
         if self._open is None or not goes_on or self._open.arm.phase is not Phase.LEARNER:
             return
+        if not self._config.alarm.enabled:
+            return
         self._open = replace(self._open, level=level)
         before, self.alarm = self.alarm, alarm_after(self.alarm, level, self._config.alarm.windows)
         if self.alarm.raised and not before.raised:

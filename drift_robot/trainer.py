@@ -312,7 +312,7 @@ class Trainer:
         try:
             config = self._config
             alarm = calibrated_alarm(
-                weights, manifest.config, self._buffer, config.alarm.quantile, config.inference_steps, self._beat
+                weights, manifest.config, self._buffer, config.alarm, config.inference_steps, self._beat
             )
             manifest = replace(manifest, alarm=alarm)
             save(staged, manifest, weights)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data.buffer import Batch, ReplayBuffer
 from data.windows import Source
+from drift_robot.alarm import AlarmConfig
 from policies.alarm import Alarm, calibrate
 from policies.checkpoint import check
 from policies.optimizer import set_learning_rate
@@ -75,19 +76,20 @@ def calibrated_alarm(
     weights: Mapping[str, Tensor],
     config: PolicyConfig,
     buffer: ReplayBuffer,
-    quantile: float,
+    settings: AlarmConfig,
     committed: int,
     beat: Callable[[], None] = lambda: None,
 ) -> Alarm | None:
     """Return the alarm of a version with these acting weights, found at the demonstrations; see `policies.alarm`.
 
-    `beat` is called before each of its pieces. Raises PolicyError if a weight is unfit or there is no threshold.
+    None where none is wanted. `beat` is called before each of its pieces. Raises PolicyError if a weight is unfit or
+    there is no threshold.
     """
     policy = DiffusionPolicy(config).eval()
     check(weights, policy.state_dict(), "acting weights")
     policy.load_state_dict(weights)
     pairs = buffer.pairs(Source.DEMONSTRATION, config.action_horizon)
-    if not len(pairs):
+    if not settings.enabled or not len(pairs):
         return None
     chosen = np.random.default_rng(0).permutation(pairs)[: ALARM_BATCHES * ALARM_BATCH]
 
@@ -97,4 +99,4 @@ def calibrated_alarm(
             before, after = (observation_of(buffer.gather(part)) for part in chosen[start : start + ALARM_BATCH].T)
             yield before, after
 
-    return calibrate(policy, windows(), quantile, committed)
+    return calibrate(policy, windows(), settings.quantile, committed)

@@ -11,9 +11,20 @@ from torch import Tensor
 Allocation = Literal["uniform", "spectrum"]
 
 
+# Factors of more than a third of a weight's numbers cost a wide layer more time than the dense weight does, because
+# each step merges them anew; see docs/speed.md. In a narrow layer time is no matter, and any number saved is.
+WIDE_ROWS, WIDE_SHARE = 128, 0.35
+
+
+def is_dense(rows: int, columns: int, rank: int) -> bool:
+    """Whether a matrix (rows, columns) is trained as it is at a rank, because its factors would save nothing."""
+    share = WIDE_SHARE if rows >= WIDE_ROWS else 1.0
+    return rank * (rows + columns + 1) >= share * rows * columns
+
+
 def trained_numbers(rows: int, columns: int, rank: int) -> int:
-    """Return how many numbers are trained of a matrix at a rank: its factors, or itself where they are no fewer."""
-    return min(rank * (rows + columns + 1), rows * columns)
+    """Return how many numbers are trained of a matrix at a rank: its factors, or itself where it is dense."""
+    return rows * columns if is_dense(rows, columns, rank) else rank * (rows + columns + 1)
 
 
 @dataclass(frozen=True)

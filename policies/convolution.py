@@ -1,8 +1,8 @@
-"""1-D convolutions as matrix products over unfolded windows, which on a CPU beat the convolution library when wide.
+"""1-D convolutions, forward and backward, each part as matrix products where these beat the convolution library.
 
 A convolution with a weight (out, in, k) and a transposed one with a weight (in, out, k) mirror each other: seen as a
 matrix W (m, n), one is W times the windows of its input, the other W^T times its input, the windows laid over each
-other. The layers have torch's names, parameters and results; what is no wide convolution on a CPU goes to torch's own.
+other. The layers have torch's names, parameters and results.
 """
 
 from typing import Any
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.grad import conv1d_input
 
-PRODUCTS_FROM_ROWS = 256
-"""From this many rows of the matrix on, products beat the convolution library; measured, see docs/speed.md."""
-
-
-def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether products are the faster way for an input and a weight (m, c, k)."""
-    return x.device.type == "cpu" and weight.shape[0] >= PRODUCTS_FROM_ROWS
+# From this many rows of the matrix on, on a CPU: measured with and without AVX-512, for which the library has kernels
+# that products do not beat but for weight gradients; see docs/speed.md. What decides is fixed for a machine, so that a
+# run gives the same numbers again.
+HAS_AVX512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+PRODUCTS_FROM_ROWS = 1 << 20 if HAS_AVX512 else 512
+PRODUCT_GRADIENTS_FROM_ROWS = 1024 if HAS_AVX512 else 128
 
 
 def windows(signal: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
@@ -34,6 +34,8 @@ def positions(signal: Tensor) -> Tensor:
 
 def gathered(signal: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     """Return the convolution (B, m, L') of a signal (B, c, L) with a weight (m, c, k)."""
+    if not _pays(signal, weight, PRODUCTS_FROM_ROWS):
+        return F.conv1d(signal, weight, None, stride, padding)
     seen = weight.flatten(1) @ windows(signal, weight.shape[2], stride, padding)
     return seen.view(weight.shape[0], signal.shape[0], -1).transpose(0, 1)
 
@@ -42,11 +44,35 @@ def spread(signal: Tensor, weight: Tensor, stride: int, padding: int, length: in
     """Return the transposed convolution (B, c, length) of a signal (B, m, L') with a weight (m, c, k)."""
     batch, _, steps = signal.shape
     _, channels, kernel = weight.shape
+    if not _pays(signal, weight, PRODUCTS_FROM_ROWS):
+        laid: Tensor = conv1d_input(  # type: ignore[no-untyped-call]
+            (batch, channels, length), weight, signal, stride, padding
+        )
+        return laid
     parts = (weight.flatten(1).T @ positions(signal)).view(channels, kernel, batch, steps)
     laid = parts.new_zeros(channels, batch, length + 2 * padding)
     for tap in range(kernel):
         laid[:, :, tap : tap + stride * steps : stride] += parts[:, tap]
     return laid[:, :, padding : padding + length].transpose(0, 1)
+
+
+def weight_gradient(rows: Tensor, windowed: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """Return the gradient of a weight (m, c, k): a signal (B, m, L') by position times the windows of one (B, c, L).
+
+    Of the weight itself only its shape counts.
+    """
+    if _pays(rows, weight, PRODUCT_GRADIENTS_FROM_ROWS):
+        gradient = positions(rows) @ windows(windowed, weight.shape[2], stride, padding).T
+        return gradient.view(weight.shape)
+    only_the_weights = [False, True, False]
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        rows, windowed, weight, None, [stride], [padding], [1], False, [0], 1, only_the_weights
+    )
+    return gradient
+
+
+def _pays(signal: Tensor, weight: Tensor, from_rows: int) -> bool:
+    return signal.device.type == "cpu" and weight.shape[0] >= from_rows
 
 
 class _Gather(torch.autograd.Function):
@@ -64,7 +90,7 @@ class _Gather(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding = ctx.sizes
         grad_x = spread(g, weight, stride, padding, x.shape[2]) if ctx.needs_input_grad[0] else None
-        grad_weight = _matrix(g, x, weight, stride, padding) if ctx.needs_input_grad[1] else None
+        grad_weight = weight_gradient(g, x, weight, stride, padding) if ctx.needs_input_grad[1] else None
         return grad_x, grad_weight, None, None
 
 
@@ -83,19 +109,13 @@ class _Spread(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding = ctx.sizes
         grad_x = gathered(g, weight, stride, padding) if ctx.needs_input_grad[0] else None
-        grad_weight = _matrix(x, g, weight, stride, padding) if ctx.needs_input_grad[1] else None
+        grad_weight = weight_gradient(x, g, weight, stride, padding) if ctx.needs_input_grad[1] else None
         return grad_x, grad_weight, None, None
-
-
-def _matrix(rows: Tensor, windowed: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Return the gradient of a weight (m, c, k): one signal by position times the windows of the other."""
-    gradient = positions(rows) @ windows(windowed, weight.shape[2], stride, padding).T
-    return gradient.view(weight.shape)
 
 
 def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """Return torch's `conv1d` of x (B, in, L), whichever way is faster."""
-    if not pays(x, weight):
+    if not _pays(x, weight, PRODUCT_GRADIENTS_FROM_ROWS):
         return F.conv1d(x, weight, bias, stride, padding)
     y: Tensor = _Gather.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None]
@@ -103,7 +123,7 @@ def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
 
 def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """Return torch's `conv_transpose1d` of x (B, in, L), whichever way is faster."""
-    if not pays(x, weight):
+    if not _pays(x, weight, PRODUCT_GRADIENTS_FROM_ROWS):
         return F.conv_transpose1d(x, weight, bias, stride, padding)
     y: Tensor = _Spread.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None]

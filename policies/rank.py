@@ -14,17 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.grad import conv1d_input
 
 from policies import convolution, moments
-from policies.allocation import Allocation, Spectrum, ranks_by_spectrum, trained_numbers
+from policies.allocation import Allocation, Spectrum, is_dense, ranks_by_spectrum
 from policies.errors import PolicyError
 from policies.moments import Factors
 
-# One flop of the factored gradient costs as much as this many of the dense one: its products are thinner.
-FACTORED_FLOP_COST = 2.0
+# One flop of the factored gradient costs as much as this many of the dense one: its signals are thinner.
+FACTORED_FLOP_COST = 1.5
 # In a layer with fewer rows the number of operations decides, not flops, and nothing beats torch's own gradient.
-FACTORED_FROM_ROWS = 256
+FACTORED_FROM_ROWS = 128
 
 UNSUPPORTED = "rank modulation: convolutions with groups, dilation or odd padding are not supported."
 
@@ -86,8 +85,8 @@ class RankModulated(nn.Module):
         return self.merged
 
     def saves(self, rank: int) -> bool:
-        """Whether factors of a rank are fewer numbers than the weight; if not, they cost more and can do less."""
-        return trained_numbers(self.shape[0], self.shape[1:].numel(), rank) < self.shape.numel()
+        """Whether factors of a rank save anything; if not, they cost more and can do less."""
+        return not is_dense(self.shape[0], self.shape[1:].numel(), rank)
 
     def spectrum(self) -> Spectrum:
         """Return the spectrum of the present weight."""
@@ -145,15 +144,18 @@ class RankModulated(nn.Module):
         return fewer and m >= FACTORED_FROM_ROWS
 
     def positions(self, x: Tensor) -> int:
-        """Return the number of columns that `signals` will have for an input."""
+        """Return how many times the weight is applied to an input: batch times length."""
         raise NotImplementedError
 
     def operate(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the plain operation with a weight."""
         raise NotImplementedError
 
-    def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return R (m, P) and X (n, P), whose product R X^T is the gradient G of the weight's matrix."""
+    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return G V (m, r) and G^T U (n, r) of the gradient G (m, n) of the weight's matrix, without forming G.
+
+        With g the gradient of the output for an input x, U (m, r) and V (n, r).
+        """
         raise NotImplementedError
 
     def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
@@ -183,9 +185,10 @@ class ModulatedLinear(RankModulated):
         """Return x W^T + b for x (..., in)."""
         return F.linear(x, weight, bias)
 
-    def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return g and x, a column per position."""
-        return g.reshape(-1, g.shape[-1]).T, x.reshape(-1, x.shape[-1]).T
+    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return g^T (x V) and x^T (g U), with a row per position."""
+        rows, seen = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+        return rows.T @ (seen @ v), seen.T @ (rows @ u)
 
     def positions(self, x: Tensor) -> int:
         """Return the size of all dimensions but the last."""
@@ -220,11 +223,14 @@ class _Windowed(RankModulated):
         """Return the signal (B, m, L') seen by position and the signal (B, c, L) seen through windows."""
         raise NotImplementedError
 
-    def signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return one signal and the windows of the other, unfolded, a column per position."""
+    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both by convolutions with r channels in place of m."""
         rows, windowed = self.windowed_signals(x, g)
-        windows = convolution.windows(windowed, self.shape[2], self.stride, self.padding)
-        return convolution.positions(rows), windows
+        kernels = v.T.reshape(-1, *self.shape[1:])
+        along_v = convolution.gathered(windowed, kernels, self.stride, self.padding)
+        along_u = convolution.gathered(rows, u.T[:, :, None], 1, 0)
+        gradient = convolution.weight_gradient(along_u, windowed, kernels, self.stride, self.padding)
+        return convolution.positions(rows) @ convolution.positions(along_v).T, gradient.flatten(1).T
 
 
 class ModulatedConv1d(_Windowed):
@@ -244,12 +250,7 @@ class ModulatedConv1d(_Windowed):
 
     def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
         """Return the transposed convolution of g (B, out, L')."""
-        if convolution.pays(g, weight):
-            return convolution.spread(g, weight, self.stride, self.padding, x.shape[2])
-        gradient: Tensor = conv1d_input(  # type: ignore[no-untyped-call]
-            x.shape, weight, g, self.stride, self.padding
-        )
-        return gradient
+        return convolution.spread(g, weight, self.stride, self.padding, x.shape[2])
 
     def plain(self) -> nn.Module:
         """Return a Conv1d."""
@@ -276,7 +277,7 @@ class ModulatedConvTranspose1d(_Windowed):
 
     def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
         """Return the convolution of g (B, out, L')."""
-        return convolution.conv1d(g, weight, None, self.stride, self.padding)
+        return convolution.gathered(g, weight, self.stride, self.padding)
 
     def plain(self) -> nn.Module:
         """Return a ConvTranspose1d."""
@@ -357,8 +358,7 @@ class _Factored(torch.autograd.Function):
         x, u, s, v, weight = ctx.saved_tensors
         layer: RankModulated = ctx.layer
         needs_x, _, _, _, needs_bias = ctx.needs_input_grad[:5]
-        rows, windows = layer.signals(x, g)
-        of_factors = _of_factors(u, s, rows @ (v.T @ windows).T, windows @ (u.T @ rows).T)
+        of_factors = _of_factors(u, s, *layer.projected_gradient(x, g, u, v))
         grad_x = layer.input_gradient(x, g, weight) if needs_x else None
         grad_bias = layer.bias_gradient(g) if needs_bias else None
         return grad_x, *of_factors, grad_bias, None, None
@@ -443,8 +443,8 @@ def set_rank(
 def set_ranks(module: nn.Module, optimizer: torch.optim.Optimizer | None, ranks: Mapping[str, int]) -> None:
     """Split every modulated layer anew at its trainable rank, and carry the optimiser's moments to the new basis.
 
-    Layers whose own maximum is smaller, or whose factors would be no fewer numbers, are dense. The outputs stay the
-    same. With an optimiser, the parameters that it holds are exchanged in their groups.
+    Layers whose own maximum is smaller, or whose factors would save nothing, are dense. The outputs stay the same. With
+    an optimiser, the parameters that it holds are exchanged in their groups.
     """
     for name, layer in modulated_layers(module):
         rank = ranks[name]

@@ -107,7 +107,7 @@ def cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
 def beside(results: Sequence[Result], tasks: Sequence[str]) -> list[tuple[str, ...]]:
     """Return how each row compares with the baseline over some tasks; see BESIDE_EXPLANATION."""
     baseline = {(r.task, r.seed): r for r in results if r.row == BASELINE}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in dict.fromkeys(result.row for result in results):
         pairs = [
             (result, baseline[result.task, result.seed])

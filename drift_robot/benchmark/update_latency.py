@@ -126,7 +126,7 @@ class _Update:
     def _check(self) -> None:
         """Calibrate the alarm, save, load back and try the candidate beside the version that acts."""
         config, weights, manifest = self._config, self._state.acting_weights(), self._manifest()
-        alarm = calibrated_alarm(weights, manifest.config, self._buffer, config.alarm.quantile, config.inference_steps)
+        alarm = calibrated_alarm(weights, manifest.config, self._buffer, config.alarm, config.inference_steps)
         save(self._folder / "candidate", replace(manifest, alarm=alarm), weights)
         candidate, _ = load_policy(self._folder / "candidate", self._device)
         acting, _ = load_policy(self._path(self._version - 1), self._device)

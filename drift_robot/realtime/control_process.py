@@ -467,7 +467,7 @@ class Control:
         return True
 
     def _tell_of_alarm(self, actor: Actor) -> None:
-        if actor.alarm is None:
+        if self._setup.loop.alarm.enabled and actor.alarm is None:
             self._life.say(Said(no_alarm(actor.version)))
 
     def _roll_back(self) -> None:

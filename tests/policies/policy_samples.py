@@ -1,7 +1,10 @@
 """Small policies, observations and actions for the tests of this folder."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from policies.allocation import Allocation
 from policies.optimizer import OptimizerConfig
@@ -99,3 +102,21 @@ def fixed_loss(state: TrainingState, observation: Observation, actions: Tensor) 
         mask = torch.ones(actions.shape[:2])
         generator = torch.Generator().manual_seed(99)
         return float(state.policy.loss(observation, actions, mask, generator, repeats=16).mean())
+
+
+class Recorder(TorchDispatchMode):
+    """Lists every operation with the sizes of its tensor results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, list[int]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        results = result if isinstance(result, tuple | list) else (result,)
+        sizes = [item.numel() for item in results if isinstance(item, Tensor)]
+        self.calls.append((func._schema.name, sizes))
+        return result
+
+    def count(self, *words: str) -> int:
+        return sum(any(word in name for word in words) for name, _ in self.calls)
