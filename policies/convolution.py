@@ -65,10 +65,10 @@ def weight_gradient(rows: Tensor, windowed: Tensor, weight: Tensor, stride: int,
         gradient = positions(rows) @ windows(windowed, weight.shape[2], stride, padding).T
         return gradient.view(weight.shape)
     only_the_weights = [False, True, False]
-    _, gradient, _ = torch.ops.aten.convolution_backward(
+    of_weight: Tensor = torch.ops.aten.convolution_backward(
         rows, windowed, weight, None, [stride], [padding], [1], False, [0], 1, only_the_weights
-    )
-    return gradient
+    )[1]
+    return of_weight
 
 
 def _pays(signal: Tensor, weight: Tensor, from_rows: int) -> bool:

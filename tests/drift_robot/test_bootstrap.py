@@ -71,6 +71,14 @@ def test_version_0_has_an_alarm_of_its_own_found_at_the_demonstrations(bootstrap
     assert alarm.threshold > 0
 
 
+def test_without_the_alarm_a_version_has_no_threshold_and_its_weights_are_the_same(
+    fresh: RunFolder, bootstrapped: RunFolder
+) -> None:
+    bootstrap(replace(TINY, alarm=replace(TINY.alarm, enabled=False)), fresh, silently)
+    assert load_manifest(fresh.versions().path(0)).alarm is None
+    assert same(weights(fresh), weights(bootstrapped))
+
+
 def test_an_interrupted_bootstrap_gives_the_weights_of_an_uninterrupted_one(
     fresh: RunFolder, bootstrapped: RunFolder
 ) -> None:

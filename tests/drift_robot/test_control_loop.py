@@ -32,8 +32,9 @@ class Bench:
         inference_steps: int = 1,
         move: tuple[float, float, float] = (0.0, 0.006, 0.0),
         asks_for_help: bool = False,
+        has_alarm: bool = True,
     ) -> None:
-        alarm = replace(TINY.alarm, asks_for_help=asks_for_help)
+        alarm = replace(TINY.alarm, enabled=has_alarm, asks_for_help=asks_for_help)
         config = replace(TINY, gating="none", inference_steps=inference_steps, alarm=alarm)
         self.cell = LockstepCell(config, "adapt")
         self.move = np.array(move)
@@ -339,6 +340,15 @@ def test_a_learner_that_asks_for_help_is_held_at_once_and_the_scripted_expert_an
     assert bench.alarms == [8]
     assert bench.owners()[:8] == [Owner.LEARNER] * 8
     assert Owner.LEARNER not in bench.owners()[8:]
+
+
+def test_without_the_alarm_no_window_is_judged() -> None:
+    bench = Bench(has_alarm=False, asks_for_help=True)
+    bench.level = 1.5
+    bench.run(14)
+    assert bench.alarms == []
+    assert levels(bench) == {}
+    assert set(bench.owners()) == {Owner.LEARNER}
 
 
 def test_help_is_asked_for_only_while_adapting() -> None:
