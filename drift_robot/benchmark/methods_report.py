@@ -218,15 +218,17 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
             for name, of_row in by_row(results, task).items():
                 mean = _mean_curve([curve(result) for result in of_row])
                 axis.plot(range(1, len(mean) + 1), mean, color=colours[name], label=name, linewidth=1.3)
-            axis.set(title=f"{task}: {title}", xlabel=unit)
+            axis.set(title=title, xlabel=unit)
             if "loss" in title:
                 axis.set_yscale("log")
         for name, of_row in by_row(results, task).items():
             labels, success = [r.labels for r in of_row], [r.success for r in of_row]
             row[-1].plot(labels, success, ".", color=colours[name], alpha=0.3)
             row[-1].plot(np.mean(labels), np.mean(success), "o", color=colours[name])
-            row[-1].annotate(name, (np.mean(labels), np.mean(success)), (4, 3), textcoords="offset points", fontsize=7)
-        row[-1].set(title=f"{task}: Success against labels", xlabel="expert labels", xlim=(0, None), ylim=(0, 1.05))
+            if of_row[0].method == MOST_LABELLED:
+                row[-1].annotate(name, (np.mean(labels), np.mean(success)), (4, -9), textcoords="offset points", size=7)
+        row[-1].set(title="Success against labels", xlabel="expert labels", xlim=(0, None), ylim=(0, 1.05))
+        row[0].set_ylabel(task, fontsize=11, fontweight="bold")
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=min(10, len(names)))
     figure.savefig(path, dpi=100)
