@@ -11,9 +11,9 @@ from torch import Tensor
 Allocation = Literal["uniform", "spectrum"]
 
 
-# Factors of more than a third of a weight's numbers cost a wide layer more time than the dense weight does, because
+# Factors of more than 0.3 of a weight's numbers cost a wide layer more time than the dense weight does, because
 # each step merges them anew; see docs/speed.md. In a narrow layer time is no matter, and any number saved is.
-WIDE_ROWS, WIDE_SHARE = 128, 0.35
+WIDE_ROWS, WIDE_SHARE = 128, 0.3
 
 
 def is_dense(rows: int, columns: int, rank: int) -> bool:

@@ -163,11 +163,9 @@ def load_training(folder: Path, device: torch.device | str = "cpu") -> tuple[Tra
     state.enter(Phase(training.form), manifest.rank)
     state.allocation = training.allocation
     model = _group(tensors, "model.")
-    if training.allocation != "uniform":  # the spectra are those of the weights that are yet to be loaded
-        ranks = {
-            name: model[f"{name}.s"].numel() if f"{name}.s" in model else layer.max_rank
-            for name, layer in modulated_layers(policy)
-        }
+    layers = dict(modulated_layers(policy))
+    ranks = {n: model[f"{n}.s"].numel() if f"{n}.s" in model else layer.max_rank for n, layer in layers.items()}
+    if any(layer.rank != ranks[name] for name, layer in layers.items()):  # allotted by spectra, or by another release
         set_ranks(policy, state.optimizer, ranks)
     check(model, policy.state_dict(), str(folder))
     policy.load_state_dict(model)

@@ -97,13 +97,10 @@ class RankModulated(nn.Module):
 
     @torch.no_grad()
     def split(self, rank: int) -> None:
-        """Split the present weight anew at a trainable rank; the output stays the same.
-
-        Where factors would save nothing (see `saves`) the layer is dense.
-        """
+        """Split the present weight anew at a trainable rank, dense from `max_rank` on; the output stays the same."""
         weight = self.merged_weight()
         device, dtype = weight.device, weight.dtype
-        if not self.saves(rank):
+        if rank >= self.max_rank:
             if self.weight is None:
                 self.weight = nn.Parameter(weight.clone())
                 self.u = self.s = self.v = self.frozen = self.merged = None
@@ -428,7 +425,7 @@ def set_rank(
 ) -> None:
     """Split every modulated layer anew at a trainable rank, each at its own by its spectrum if so allocated.
 
-    See `set_ranks`. Raises PolicyError for a rank below 1.
+    Layers whose factors would save nothing are dense. See `set_ranks`. Raises PolicyError for a rank below 1.
     """
     if rank < 1:
         raise PolicyError(f"rank modulation: the trainable rank must be at least 1, not {rank}.")
@@ -437,18 +434,20 @@ def set_rank(
         ranks = ranks_by_spectrum({name: layer.spectrum() for name, layer in layers.items()}, rank)
     else:
         ranks = dict.fromkeys(layers, rank)
-    set_ranks(module, optimizer, ranks)
+    set_ranks(
+        module, optimizer, {n: ranks[n] if layer.saves(ranks[n]) else layer.max_rank for n, layer in layers.items()}
+    )
 
 
 def set_ranks(module: nn.Module, optimizer: torch.optim.Optimizer | None, ranks: Mapping[str, int]) -> None:
     """Split every modulated layer anew at its trainable rank, and carry the optimiser's moments to the new basis.
 
-    Layers whose own maximum is smaller, or whose factors would save nothing, are dense. The outputs stay the same. With
-    an optimiser, the parameters that it holds are exchanged in their groups.
+    Layers whose own maximum is no larger are dense. The outputs stay the same. With an optimiser, the parameters that
+    it holds are exchanged in their groups.
     """
     for name, layer in modulated_layers(module):
         rank = ranks[name]
-        if layer.rank == layer.max_rank and not layer.saves(rank):
+        if layer.rank == layer.max_rank <= rank:
             continue
         before = [p for p in (layer.weight, layer.u, layer.s, layer.v) if p is not None]
         old = layer.factors()

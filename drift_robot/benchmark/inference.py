@@ -24,7 +24,6 @@ from policies.rank import (
     RankModulated,
     modulate,
     modulated_layers,
-    set_rank,
 )
 
 PUBLISHED_STEPS = 100
@@ -39,7 +38,7 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
     policy.fit_normalizer(observation, actions)
     policy.to(device).eval().requires_grad_(False)
     observation = made_up(config, 1)[0].to(device)
-    unmerged = _unmerged(policy, rank)
+    published = unmerged(policy, rank)
     wall: dict[str, list[float]] = {}
 
     def acting(name: str, work: Callable[[], Tensor]) -> Candidate:
@@ -56,7 +55,7 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
     def act(which: DiffusionPolicy, steps: int) -> Callable[[], Tensor]:
         return lambda: which.act(observation, torch.Generator().manual_seed(0), steps=steps)
 
-    candidates = {BASELINE: acting(BASELINE, act(unmerged, PUBLISHED_STEPS))}
+    candidates = {BASELINE: acting(BASELINE, act(published, PUBLISHED_STEPS))}
     for steps in STEPS:
         name = f"merged, DDIM {steps}"
         candidates[name] = acting(name, act(policy, steps))
@@ -72,7 +71,7 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
         "cameras": float(len(config.cameras)),
         "rank": float(rank),
     }
-    del unmerged
+    del published
     gc.collect()
     yield [
         {**row, **percentiles(wall[name][-rounds:])}
@@ -103,17 +102,17 @@ def diffusers_chunk(policy: DiffusionPolicy, observation: Observation, steps: in
     return chunk
 
 
-def _unmerged(policy: DiffusionPolicy, rank: int) -> DiffusionPolicy:
+def unmerged(policy: DiffusionPolicy, rank: int) -> DiffusionPolicy:
     """Return a policy with the same function that applies its factors one after the other."""
     split = DiffusionPolicy(policy.config)
     split.load_state_dict(policy.state_dict())
-    split.to(policy.device).eval().requires_grad_(False)
+    split.to(policy.device).eval()
     modulate(split.backbone)
-    set_rank(split.backbone, None, rank)
     for _, layer in modulated_layers(split.backbone):
+        layer.split(rank)  # also where our own training would rather be dense
         if layer.factors() is not None:
             layer.forward = partial(chained, layer)  # type: ignore[method-assign]
-    return split
+    return split.requires_grad_(False)
 
 
 @torch.no_grad()

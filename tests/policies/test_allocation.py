@@ -8,7 +8,9 @@ from policies.allocation import Spectrum, ranks_by_spectrum, trained_numbers
 from policies.rank import modulate, modulated_layers, set_rank
 
 SPECTRA = st.lists(
-    st.tuples(st.integers(1, 12), st.integers(1, 12), st.floats(0.0, 3.0), st.booleans()), min_size=1, max_size=6
+    st.tuples(st.integers(1, 12) | st.integers(126, 130), st.integers(1, 12), st.floats(0.0, 3.0), st.booleans()),
+    min_size=1,
+    max_size=6,
 )
 
 

@@ -11,7 +11,7 @@ from policies import checkpoint
 from policies.alarm import Alarm
 from policies.checkpoint import Manifest, check, load_manifest, load_policy, load_training, save
 from policies.errors import PolicyError
-from policies.rank import modulated_layers
+from policies.rank import modulated_layers, set_ranks
 from policies.training import TrainingState
 
 
@@ -55,6 +55,19 @@ def test_a_checkpoint_written_at_a_rank_loads_and_goes_on_exactly_at_that_rank(t
     for name, value in state.acting_weights().items():
         torch.testing.assert_close(resumed.acting_weights()[name], value)
     assert resumed.average.updates == state.average.updates
+
+
+def test_ranks_that_this_release_would_not_choose_are_gone_on_with(tmp_path: Path) -> None:
+    state, observation, actions = samples.some_training(batch=8)
+    state.set_rank(8)
+    ranks = {name: min(layer.max_rank, 3 + n % 4) for n, (name, layer) in enumerate(modulated_layers(state.policy))}
+    set_ranks(state.policy, state.optimizer, ranks)
+    samples.train(state, observation, actions, 2)
+    save(tmp_path / "000003", manifest_of(state), state.acting_weights(), state)
+    resumed, _ = load_training(tmp_path / "000003")
+    assert {name: layer.rank for name, layer in modulated_layers(resumed.policy)} == ranks
+    one, two = (samples.train(each, observation, actions, 3) for each in (resumed, state))
+    torch.testing.assert_close(one, two, rtol=1e-6, atol=0)
 
 
 def test_ranks_that_follow_from_spectra_and_a_modulated_encoder_are_gone_on_with_exactly(tmp_path: Path) -> None:

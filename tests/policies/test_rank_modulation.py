@@ -193,6 +193,18 @@ def test_at_low_rank_the_factored_form_never_forms_the_weight_gradient(
     assert all(weight_size not in sizes for _, sizes in recorder.calls)
 
 
+@pytest.mark.parametrize(
+    ("rows", "rank", "trained_at"), [(128, 32, 128), (128, 31, 31), (120, 100, 120), (120, 99, 99)]
+)
+def test_a_wide_layer_is_dense_where_factors_would_cost_more_time_and_a_narrow_one_only_where_they_save_nothing(
+    rows: int, rank: int, trained_at: int
+) -> None:
+    network = nn.Sequential(nn.Conv1d(rows, rows, 5))
+    modulate(network)
+    set_rank(network, None, rank)
+    assert layer_of(network).rank == trained_at
+
+
 @pytest.mark.parametrize(("name", "forms_it"), [("convolution", True), ("wide convolution", False)])
 def test_a_narrow_layer_takes_torchs_own_gradient_and_a_wide_one_does_not(name: str, forms_it: bool) -> None:
     network, plain, _ = modulated(name, 1)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from drift_robot.benchmark import inference as inference_module
-from drift_robot.benchmark.inference import chained, diffusers_chunk
+from drift_robot.benchmark.inference import diffusers_chunk, unmerged
 from drift_robot.benchmark.turns import compared, in_turns, made_up
 from drift_robot.cli import main
 from policies.policy import DiffusionPolicy, PolicyConfig
-from policies.rank import modulate, modulated_layers, set_rank
+from policies.rank import modulated_layers
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -123,13 +123,12 @@ def test_the_published_way_and_diffusers_loop_give_what_the_policy_gives() -> No
     with torch.no_grad():
         condition = policy.encode(observation)
         expected = policy.backbone(noisy, step, condition)
-        modulate(policy.backbone)
-        set_rank(policy.backbone, None, 4)
-        factored = [layer for _, layer in modulated_layers(policy.backbone) if layer.factors() is not None]
-        for layer in factored:
-            layer.forward = lambda x, layer=layer: chained(layer, x)  # type: ignore[method-assign, misc]
+        published = unmerged(policy.requires_grad_(False), 4).backbone
+        factored = [layer for _, layer in modulated_layers(published) if layer.factors() is not None]
         assert len(factored) > 10
-        torch.testing.assert_close(policy.backbone(noisy, step, condition), expected, rtol=0, atol=1e-4)
+        for layer in factored:
+            layer.merged = None  # what is published has no merged weights
+        torch.testing.assert_close(published(noisy, step, condition), expected, rtol=0, atol=1e-4)
     chunk = diffusers_chunk(policy, observation, 8)
     assert chunk.shape == (1, 16, 10)
     assert float(chunk.abs().max()) <= 1.0
