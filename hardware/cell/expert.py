@@ -23,13 +23,13 @@ CUBE_M = 0.04
 class Grasp:
     """What the rules have to know of a gripper and what it picks.
 
-    `gripped` are the openings between which the fingers are around it, `off_middle_m` is how far above or below its
-    middle they may hold it; `hover_m` is how high above it, and `carry_m` with it above its goal, the gripper has to be
-    while it is badly aligned. `symmetry` is the order of what is picked about the vertical.
+    `gripped` are the openings between which the fingers are around it, `wide` is the one with which they go down beside
+    it. `hover_m` is how high above it, and `carry_m` with it above its goal, the gripper has to be while it is badly
+    aligned. `symmetry` is the order of what is picked about the vertical.
     """
 
     gripped: tuple[float, float]
-    off_middle_m: float = 0.018
+    wide: float = 1.0
     hover_m: float = 0.08
     carry_m: float = 0.06
     symmetry: int = 4
@@ -42,7 +42,7 @@ CUBE = Grasp(gripped=(0.8 * CUBE_M / STROKE_M, 1.12 * CUBE_M / STROKE_M))
 def holds(scene: Scene, cube: Pose, grasp: Grasp = CUBE) -> bool:
     """Tell whether the cube is between the fingers and they are as wide as the cube."""
     x, y, z = (scene.base_from_tcp.rotation.T @ (cube.position - scene.base_from_tcp.position)).tolist()
-    between = abs(x) < 0.017 and abs(y) < 0.012 and abs(z) < grasp.off_middle_m
+    between = abs(x) < 0.017 and abs(y) < 0.012 and abs(z) < 0.018
     return between and grasp.gripped[0] < scene.opening < grasp.gripped[1]
 
 
@@ -83,10 +83,10 @@ def pick(scene: Scene, cube: Pose, neighbour: Pose | None = None, grasp: Grasp =
     aligned = abs(x) < 0.012 and abs(y) < 0.016 and abs(z) < 0.012 and turned < 0.25 and tilt < 0.2
     if aligned and scene.opening > grasp.gripped[0]:
         return move(scene, tcp.position + 0.5 * offset, yaw), 0.0
-    misaligned = max(hypot(x, y) / 0.05, turned / 0.5, tilt / 0.4, (0.9 - scene.opening) / 0.3)
+    misaligned = max(hypot(x, y) / 0.05, turned / 0.5, tilt / 0.4, (grasp.wide - 0.1 - scene.opening) / 0.3)
     height = cube.position[2] + grasp.hover_m * min(max((misaligned - 0.2) / 0.8, 0.0), 1.0)
     target = np.array([cube.position[0], cube.position[1], height])
-    return move(scene, target, yaw, climb=height - tcp.position[2]), 1.0
+    return move(scene, target, yaw, climb=height - tcp.position[2]), grasp.wide
 
 
 def carry(scene: Scene, cube: Pose, goal: Array, yaw: float = 0.0, grasp: Grasp = CUBE) -> Array:
