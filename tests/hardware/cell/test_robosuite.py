@@ -259,20 +259,19 @@ class Clumsy:
         return twist, float(self._opening[turn])
 
 
-def clumsy_start(name: str, seed: int) -> Outcome | None:
-    """Return how an episode ended after such a start; None if that itself pressed so hard that the arm was stopped."""
+def after_a_clumsy_start(name: str, seed: int) -> Outcome:
+    """Return how an episode ended that began so."""
     cell = LockstepCell(config_of(name), "collect")
     cell._cell.task = Clumsy(ROBOSUITE_TASKS[name], cell._clock, seed)  # type: ignore[misc]
     (log,) = run_episodes([cell], None, [seed])
-    return log.outcome if len(log.steps) > (CLUMSY_S + 0.5) / CONFIG.policy_period_s else None
+    return log.outcome
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_expert_goes_on_from_whatever_a_learner_leaves_behind(name: str) -> None:
-    outcomes = [clumsy_start(name, seed) for seed in range(15)]
-    assert outcomes.count(None) <= 6
-    assert outcomes.count(Outcome.FAILURE) <= 1
+    outcomes = [after_a_clumsy_start(name, seed) for seed in range(15)]
+    assert outcomes.count(Outcome.SUCCESS) >= 14
 
 
 def test_a_lying_can_is_placed_too(can: RobosuiteCell) -> None:
