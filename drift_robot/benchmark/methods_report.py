@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -38,6 +38,10 @@ EXPLANATION = (
     "(steps), demonstrations included. CT: cumulative training time. MBT: mean time of a training batch. In brackets "
     "the 95 % interval of the mean over seeds (Student's t)."
 )
+
+
+TableOf: TypeAlias = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+"""A title, columns and rows."""
 
 
 @dataclass(frozen=True)
@@ -146,42 +150,46 @@ def label_share(results: Sequence[Result], name: str, task: str) -> float | None
     return float(np.mean([result.labels for result in rows[name]]) / np.interp(own, success, labels[fewest]))
 
 
+def method_tables(results: Sequence[Result]) -> list[TableOf]:
+    """Return a table of all methods for each task."""
+    return [
+        (task, COLUMNS, [cells(name, of_row) for name, of_row in by_row(results, task).items()])
+        for task in tasks_of(results)
+    ]
+
+
+def beside_tables(results: Sequence[Result]) -> list[TableOf]:
+    """Return how rows compare with the baseline, for each task by itself and, if there are several, for all of them."""
+    tasks = tasks_of(results)
+    groups = [(task, [task]) for task in tasks] + ([("all tasks", tasks)] if len(tasks) > 1 else [])
+    tables = [(f"Beside {BASELINE}: {title}", BESIDE_COLUMNS, beside(results, group)) for title, group in groups]
+    return [table for table in tables if table[2]]
+
+
 def print_tables(results: Sequence[Result], console: Console) -> None:
-    """Print a table for each task."""
-    for task in tasks_of(results):
-        table = Table(*COLUMNS, title=task, title_style="bold")
-        for name, of_row in by_row(results, task).items():
-            table.add_row(*cells(name, of_row))
+    """Print all tables and what they mean."""
+    for title, columns, rows in method_tables(results) + beside_tables(results):
+        table = Table(*columns, title=title, title_style="bold")
+        for row in rows:
+            table.add_row(*row)
         console.print(table)
-    for title, tasks in _groups(results):
-        if rows := beside(results, tasks):
-            table = Table(*BESIDE_COLUMNS, title=f"beside {BASELINE}: {title}", title_style="bold")
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
     console.print(EXPLANATION, highlight=False)
     console.print(BESIDE_EXPLANATION, highlight=False)
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """Return the tables as Markdown."""
-    lines = []
-    for task in tasks_of(results):
-        lines += [f"### {task}", "", f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-        lines += [f"| {' | '.join(cells(name, of_row))} |" for name, of_row in by_row(results, task).items()]
-        lines.append("")
-    lines += [EXPLANATION, ""]
-    for title, tasks in _groups(results):
-        if rows := beside(results, tasks):
-            lines += [f"### Beside {BASELINE}: {title}", "", f"| {' | '.join(BESIDE_COLUMNS)} |"]
-            lines += [f"|{'---|' * len(BESIDE_COLUMNS)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join([*lines, BESIDE_EXPLANATION, ""])
+    """Return all tables as Markdown, and what they mean."""
+    of_methods, of_pairs = (
+        [line for table in tables for line in _lines(table)]
+        for tables in (method_tables(results), beside_tables(results))
+    )
+    return "\n".join([*of_methods, EXPLANATION, "", *of_pairs, BESIDE_EXPLANATION, ""])
 
 
-def _groups(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """Return each task by itself and, if there are several, all of them."""
-    tasks = tasks_of(results)
-    return [(task, [task]) for task in tasks] + ([("all tasks", tasks)] if len(tasks) > 1 else [])
+def _lines(table: TableOf) -> list[str]:
+    title, columns, rows = table
+    head = [f"### {title}", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return [*head, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def write_report(results: Sequence[Result], out: Path) -> None:
