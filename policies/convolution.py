@@ -5,6 +5,7 @@ matrix W (m, n), one is W times the windows of its input, the other W^T times it
 other. The layers have torch's names, parameters and results.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,23 +14,38 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.grad import conv1d_input
 
-# From this many rows of the matrix on, on a CPU: measured with and without AVX-512, for which the library has kernels
-# that products do not beat but for weight gradients; see docs/speed.md. What decides is fixed for a machine, so that a
-# run gives the same numbers again.
-HAS_AVX512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
-PRODUCTS_FROM_ROWS = 1 << 20 if HAS_AVX512 else 512
-PRODUCT_GRADIENTS_FROM_ROWS = 1024 if HAS_AVX512 else 128
+
+def library_is_faster(capability: str, vendor: str) -> bool:
+    """Whether the convolution library has faster kernels than the library of matrix products on a processor.
+
+    It has with AVX-512, which the other uses on Intel's processors alone. `capability` is torch's word for the
+    instructions in use.
+    """
+    return "AVX512" in capability and vendor != "GenuineIntel"
+
+
+def _vendor() -> str:
+    """Return who made this processor as Linux has it, or nothing."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="ascii", errors="replace").splitlines() if about.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
+# From this many rows of the matrix on, on a CPU, measured on three processors; see docs/speed.md. What decides is fixed
+# for a machine, so that a run gives the same numbers again.
+LIBRARY_IS_FASTER = library_is_faster(torch.backends.cpu.get_cpu_capability(), _vendor())
+PRODUCTS_FROM_ROWS, PRODUCT_GRADIENTS_FROM_ROWS = (1 << 20, 1024) if LIBRARY_IS_FASTER else (512, 128)
 
 
 def windows(signal: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Return what a kernel sees of a signal (B, c, L) at each of its P = B * L' positions: (c * kernel, P)."""
-    padded = F.pad(signal, (padding, padding))
-    return padded.unfold(2, kernel, stride).permute(1, 3, 0, 2).reshape(signal.shape[1] * kernel, -1)
+    """Return what a kernel sees of a signal (B, c, L) at each of its P = L' * B positions: (c * kernel, P)."""
+    by_step = F.pad(signal.permute(1, 2, 0).contiguous(), (0, 0, padding, padding))
+    return by_step.unfold(1, kernel, stride).permute(0, 3, 1, 2).reshape(signal.shape[1] * kernel, -1)
 
 
 def positions(signal: Tensor) -> Tensor:
-    """Return a signal (B, c, L) with a column for each position: (c, B * L)."""
-    return signal.transpose(0, 1).flatten(1)
+    """Return a signal (B, c, L) with a column for each position, step by step: (c, L * B)."""
+    return signal.permute(1, 2, 0).flatten(1)
 
 
 def gathered(signal: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -37,7 +53,7 @@ def gathered(signal: Tensor, weight: Tensor, stride: int, padding: int) -> Tenso
     if not _pays(signal, weight, PRODUCTS_FROM_ROWS):
         return F.conv1d(signal, weight, None, stride, padding)
     seen = weight.flatten(1) @ windows(signal, weight.shape[2], stride, padding)
-    return seen.view(weight.shape[0], signal.shape[0], -1).transpose(0, 1)
+    return seen.view(weight.shape[0], -1, signal.shape[0]).permute(2, 0, 1).contiguous()
 
 
 def spread(signal: Tensor, weight: Tensor, stride: int, padding: int, length: int) -> Tensor:
@@ -49,11 +65,11 @@ def spread(signal: Tensor, weight: Tensor, stride: int, padding: int, length: in
             (batch, channels, length), weight, signal, stride, padding
         )
         return laid
-    parts = (weight.flatten(1).T @ positions(signal)).view(channels, kernel, batch, steps)
-    laid = parts.new_zeros(channels, batch, length + 2 * padding)
+    parts = (weight.flatten(1).T @ positions(signal)).view(channels, kernel, steps, batch)
+    laid = parts.new_zeros(channels, length + 2 * padding, batch)
     for tap in range(kernel):
-        laid[:, :, tap : tap + stride * steps : stride] += parts[:, tap]
-    return laid[:, :, padding : padding + length].transpose(0, 1)
+        laid[:, tap : tap + stride * steps : stride] += parts[:, tap]
+    return laid[:, padding : padding + length].permute(2, 0, 1).contiguous()
 
 
 def weight_gradient(rows: Tensor, windowed: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:

@@ -221,13 +221,11 @@ class _Windowed(RankModulated):
         raise NotImplementedError
 
     def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both by convolutions with r channels in place of m."""
+        """Return g_p (V^T w)^T and w (g_p^T U), where w are the windows and g_p the other signal by position."""
         rows, windowed = self.windowed_signals(x, g)
-        kernels = v.T.reshape(-1, *self.shape[1:])
-        along_v = convolution.gathered(windowed, kernels, self.stride, self.padding)
-        along_u = convolution.gathered(rows, u.T[:, :, None], 1, 0)
-        gradient = convolution.weight_gradient(along_u, windowed, kernels, self.stride, self.padding)
-        return convolution.positions(rows) @ convolution.positions(along_v).T, gradient.flatten(1).T
+        by_position = convolution.positions(rows)
+        seen = convolution.windows(windowed, self.shape[2], self.stride, self.padding)
+        return by_position @ (v.T @ seen).T, seen @ (by_position.T @ u)
 
 
 class ModulatedConv1d(_Windowed):

@@ -37,6 +37,20 @@ def choose(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     monkeypatch.setattr(convolution, "PRODUCT_GRADIENTS_FROM_ROWS", gradients)
 
 
+@pytest.mark.parametrize(
+    ("capability", "vendor", "library"),
+    [
+        ("AVX512", "AuthenticAMD", True),
+        ("AVX512", "GenuineIntel", False),
+        ("AVX2", "AuthenticAMD", False),
+        ("AVX2", "GenuineIntel", False),
+        ("DEFAULT", "", False),
+    ],
+)
+def test_the_library_is_faster_where_products_leave_avx512_unused(capability: str, vendor: str, library: bool) -> None:
+    assert convolution.library_is_faster(capability, vendor) == library
+
+
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("way", WAYS)
 def test_outputs_and_gradients_are_those_of_torch(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
