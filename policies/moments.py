@@ -36,8 +36,8 @@ def square_to_factors(square: Tensor, to: Factors) -> Factors:
 
 def mean_between_factors(mean: Factors, old: Factors, new: Factors) -> Factors:
     """Return the first moments in a new basis, by way of the old basis's coordinates of the new one."""
-    along_v = (mean.u / _safe(old.s)) @ (torch.linalg.pinv(old.v) @ new.v)
-    along_u = (mean.v / _safe(old.s)) @ (torch.linalg.pinv(old.u) @ new.u)
+    along_v = (mean.u / _safe(old.s)) @ (_left_inverse(old.v) @ new.v)
+    along_u = (mean.v / _safe(old.s)) @ (_left_inverse(old.u) @ new.u)
     return Factors(along_v * new.s, (new.u * along_v).sum(0), along_u * new.s)
 
 
@@ -47,8 +47,8 @@ def square_between_factors(square: Factors, old: Factors, new: Factors) -> Facto
     Each new direction is a mixture of old ones, weighted by its squared coordinates; what lies outside the old
     span is given the mean of the old directions, so that a new direction does not start with a giant step.
     """
-    weights_v = (torch.linalg.pinv(old.v) @ new.v) ** 2
-    weights_u = (torch.linalg.pinv(old.u) @ new.u) ** 2
+    weights_v = (_left_inverse(old.v) @ new.v) ** 2
+    weights_u = (_left_inverse(old.u) @ new.u) ** 2
     along_v = _mix(square.u / _safe(old.s) ** 2, weights_v)
     along_u = _mix(square.v / _safe(old.s) ** 2, weights_u)
     return Factors(along_v * new.s**2, _mix(square.s, weights_u * weights_v), along_u * new.s**2)
@@ -57,7 +57,7 @@ def square_between_factors(square: Factors, old: Factors, new: Factors) -> Facto
 def mean_to_weight(mean: Factors, old: Factors) -> Tensor:
     """Return the first moment (m, n) of the weight: all of it that the factors can see, zero elsewhere."""
     along_v, along_u = mean.u / _safe(old.s), mean.v / _safe(old.s)
-    pinv_u, pinv_v = torch.linalg.pinv(old.u), torch.linalg.pinv(old.v)
+    pinv_u, pinv_v = _left_inverse(old.u), _left_inverse(old.v)
     mean_weight: Tensor = (along_v - pinv_u.T @ (old.u.T @ along_v)) @ pinv_v + pinv_u.T @ along_u.T
     return mean_weight
 
@@ -67,6 +67,16 @@ def square_to_weight(square: Factors, old: Factors) -> Tensor:
     rows = (square.u / _safe(old.s) ** 2).mean(1)
     columns = (square.v / _safe(old.s) ** 2).mean(1)
     return torch.outer(rows, columns / columns.mean().clamp(min=torch.finfo(columns.dtype).tiny))
+
+
+def _left_inverse(tall: Tensor) -> Tensor:
+    """Return the pseudo-inverse (r, m) of a matrix (m, r) with independent columns.
+
+    By a QR decomposition: an SVD need not converge on columns that are orthonormal but for rounding.
+    """
+    q, r = torch.linalg.qr(tall)
+    inverse: Tensor = torch.linalg.solve_triangular(r, q.T, upper=True)
+    return inverse
 
 
 def _mix(values: Tensor, weights: Tensor) -> Tensor:

@@ -467,7 +467,8 @@ def orthonormalise(module: nn.Module, optimizer: torch.optim.Optimizer | None) -
         if factors is None:
             continue
         (q_u, r_u), (q_v, r_v) = torch.linalg.qr(factors.u), torch.linalg.qr(factors.v)
-        a, s, bh = torch.linalg.svd(r_u * factors.s @ r_v.T)
+        core = torch.linalg.svd((r_u * factors.s @ r_v.T).double())  # in float32 it need not converge
+        a, s, bh = (part.to(factors.s) for part in core)
         old = Factors(factors.u.clone(), factors.s.clone(), factors.v.clone())
         new = Factors(q_u @ a, s, q_v @ bh.T)
         parameters = [cast(nn.Parameter, p) for p in (factors.u, factors.s, factors.v)]

@@ -112,3 +112,17 @@ def test_back_at_full_rank_the_second_moment_has_the_row_and_column_pattern() ->
     back = square_to_weight(square_to_factors(pattern, old), old)
     torch.testing.assert_close(back.mean(1) / back.mean(), pattern.mean(1) / pattern.mean())
     assert bool((back > 0).all())
+
+
+def test_moments_are_carried_where_an_svd_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LAPACK's did not on factors of a run, orthonormal but for rounding and finite."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise torch.linalg.LinAlgError("linalg.svd: The algorithm failed to converge")
+
+    for name in ("svd", "svdvals", "pinv", "matrix_rank", "cond"):
+        monkeypatch.setattr(torch.linalg, name, fails)
+    old, new, mean = (some_factors(7, 9, 4, seed) for seed in range(3))
+    for carried in (mean_between_factors(mean, old, new), square_between_factors(mean, old, new)):
+        assert all(part.isfinite().all() for part in parts(carried))
+    assert mean_to_weight(mean, old).isfinite().all()
