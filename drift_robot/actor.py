@@ -11,7 +11,7 @@ from torch import Tensor
 from drift_robot.control import ControlLoop
 from drift_robot.observation import batch_observations
 from policies.alarm import Alarm
-from policies.checkpoint import load_policy
+from policies.checkpoint import Manifest, load_policy
 from policies.errors import PolicyError
 from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 
@@ -38,17 +38,24 @@ class Successor:
     alarm: Alarm | None
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> "Successor":
+    def load(cls, folder: Path, device: torch.device, compiled: bool = False) -> "Successor":
         """Load a published version and let it act once on nothing.
 
         Raises PolicyError if it is damaged, or is another version than its folder's name says.
         """
-        policy, manifest = load_policy(folder, device)
+        policy, manifest = _load_warm(folder, device, compiled)
         if folder.name.isdecimal() and manifest.version != int(folder.name):
             raise PolicyError(f"checkpoint {folder} holds version {manifest.version}: somebody has put it there.")
-        policy.requires_grad_(False)
-        policy.act(_blank(policy.config), torch.Generator().manual_seed(0))
         return cls(policy, manifest.version, manifest.rank, manifest.alarm)
+
+
+def _load_warm(folder: Path, device: torch.device, compiled: bool) -> tuple[DiffusionPolicy, Manifest]:
+    """Return a published policy that has acted once, so that its first real chunk takes no longer than the others."""
+    policy, manifest = load_policy(folder, device)
+    policy.requires_grad_(False)
+    policy.compiled = compiled
+    policy.act(_blank(policy.config), torch.Generator().manual_seed(0))
+    return policy, manifest
 
 
 def _blank(config: PolicyConfig) -> Observation:
@@ -79,9 +86,12 @@ class Actor:
         self._windows: list[_Window] = []
 
     @classmethod
-    def load(cls, folder: Path, seed: int, device: torch.device) -> "Actor":
-        """Load a published version. Raises PolicyError if it is damaged."""
-        policy, manifest = load_policy(folder, device)
+    def load(cls, folder: Path, seed: int, device: torch.device, compiled: bool = False) -> "Actor":
+        """Load a published version, with its backbone `compiled` if so wanted.
+
+        Raises PolicyError if it is damaged, or cannot be compiled.
+        """
+        policy, manifest = _load_warm(folder, device, compiled)
         return cls(policy, manifest.version, manifest.rank, seed, manifest.alarm)
 
     @property

@@ -176,7 +176,7 @@ class Config:
     """Everything that one session needs to know.
 
     `method` is how the policy is trained, one of policies/methods.py. `compute` is where the policy acts and learns:
-    "auto" takes a GPU if there is one.
+    "auto" takes a GPU if there is one. With `compile_policy` a session compiles the policy that acts at its start.
     """
 
     cell: CellConfig = CellConfig()
@@ -198,6 +198,7 @@ class Config:
     evaluate: EvaluateConfig = EvaluateConfig()
     logging: LoggingConfig = LoggingConfig()
     compute: DeviceChoice = "auto"
+    compile_policy: bool = False
     policy_period_s: Annotated[float, Field(ge=0.02, le=1.0)] = 0.1
     inference_steps: Annotated[int, Field(ge=0, le=7)] = 1
     camera_timeout_s: Annotated[float, Field(gt=0)] = 0.5

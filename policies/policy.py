@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from policies.compiled import compiled, plain
 from policies.diffusion import Diffusion, SamplerKind
 from policies.errors import PolicyError
 from policies.frames import ACTION_DIM, POSE_DIM, absolute_actions, orthonormal_actions, relative_actions
@@ -90,7 +91,10 @@ class PolicyConfig:
 
 
 class DiffusionPolicy(nn.Module):
-    """A diffusion policy over action chunks; `backbone` is the part whose rank may be modulated."""
+    """A diffusion policy over action chunks; `backbone` is the part whose rank may be modulated.
+
+    With `compiled` set, chunks for a single observation come from the compiled backbone.
+    """
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -120,6 +124,7 @@ class DiffusionPolicy(nn.Module):
         )
         self.diffusion = Diffusion(config.train_timesteps)
         self.backbone = self._make_backbone()
+        self.compiled = False
 
     def _make_backbone(self) -> nn.Module:
         config = self.config
@@ -245,8 +250,10 @@ class DiffusionPolicy(nn.Module):
         if prefix is not None:
             held = self._clean(prefix, observation.commanded)
 
+        denoise = compiled() if self.compiled and len(condition) == 1 else plain
+
         def predict_noise(noisy: Tensor, timestep: Tensor) -> Tensor:
-            predicted: Tensor = self.backbone(noisy, timestep, condition)
+            predicted = denoise(self.backbone, noisy, timestep, condition)
             if self.config.prediction == "epsilon":
                 return predicted
             return self.diffusion.noise_from_clean(noisy, predicted, timestep)

@@ -7,6 +7,7 @@ The baseline is the published way: a low-rank path of three convolutions beside 
 import gc
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from drift_robot.benchmark.turns import Candidate, Row, compared, in_turns, made_up, milliseconds, percentiles
+from policies.errors import PolicyError
 from policies.frames import ACTION_DIM
 from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 from policies.rank import (
@@ -56,9 +58,15 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
         return lambda: which.act(observation, torch.Generator().manual_seed(0), steps=steps)
 
     candidates = {BASELINE: acting(BASELINE, act(published, PUBLISHED_STEPS))}
-    for steps in STEPS:
-        name = f"merged, DDIM {steps}"
-        candidates[name] = acting(name, act(policy, steps))
+    ways = {"merged": policy}
+    try:
+        ways["merged and compiled"] = _compiled(policy, observation)
+    except PolicyError as error:
+        yield f"Compiled policies are not measured: {error}"
+    for way, which in ways.items():
+        for steps in STEPS:
+            name = f"{way}, DDIM {steps}"
+            candidates[name] = acting(name, act(which, steps))
     if find_spec("diffusers") is None:
         yield "diffusers is not installed, so its loop is not measured; pip install diffusers, and it is."
     else:
@@ -77,6 +85,14 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
         {**row, **percentiles(wall[name][-rounds:])}
         for name, row in zip(told, compared(told, BASELINE, sizes), strict=True)
     ]
+
+
+def _compiled(policy: DiffusionPolicy, observation: Observation) -> DiffusionPolicy:
+    """Return the same policy with its backbone compiled, after its first chunk. Raises PolicyError."""
+    twin = copy(policy)
+    twin.compiled = True
+    twin.act(observation, torch.Generator().manual_seed(0), steps=1)
+    return twin
 
 
 @torch.no_grad()

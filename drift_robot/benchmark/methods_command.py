@@ -33,6 +33,9 @@ def methods(
         Path, typer.Option(help="Sizes and all else; task, method, rank and seed are put in.", show_default=False)
     ] = CONFIG,
     out: Annotated[Path, typer.Option(help="A folder for each run, and the report.")] = Path("runs/methods"),
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Run nothing more: report what is finished of this.")
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=1, help="Runs side by side. Each takes a core and at times two, so batch times suffer.")
     ] = 1,
@@ -44,7 +47,7 @@ def methods(
     batches in all. After each run table.md, curves.png and results.json are written anew; what is finished is not done
     again, and after Ctrl-C the same command goes on.
     """
-    from drift_robot.benchmark.methods import MAIN_METHODS, Result, method_jobs, method_rows, run_jobs
+    from drift_robot.benchmark.methods import MAIN_METHODS, Result, method_jobs, method_rows, read_result, run_jobs
     from drift_robot.benchmark.methods_report import print_tables, write_report
     from drift_robot.config import LOCKSTEP_TASK_NAMES, check_together, load_config
     from policies.methods import METHODS
@@ -65,6 +68,10 @@ def methods(
         [_number(count, "--demonstrations") for count in _listed(demonstrations)],
     )
     jobs = method_jobs(settings, chosen_tasks, rows, _seeds(seeds), out)
+    if finished:
+        jobs = [job for job in jobs if read_result(job) is not None]
+        if not jobs:
+            raise UserError(f"None of these runs is finished in {out}: leave out --finished to do them.")
     console, results = Console(), list[Result]()
     stages = Stages(console)
     with stages.stage("benchmark methods") as progress:

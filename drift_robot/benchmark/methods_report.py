@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
+from itertools import accumulate, cycle
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from drift_robot.benchmark.methods import Result
 
 COLOURS = ("#1f6feb", "#d1570a", "#2da44e", "#8250df", "#8c959f", "#bf3989", "#9a6700", "#0550ae", "#cf222e", "#57606a")
 CONFIDENCE = 0.975
+STYLES = (("solid", "o"), ("dashed", "s"), ("dotted", "^"))
 SMOOTHED = 10
 COLUMNS = (
     "method", "seeds", "SR offline", "SR", "MSD, s", "NEL", "CT, h", "MBT offline, ms", "MBT online, ms", "MBT all, ms",
@@ -210,7 +211,8 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     tasks = tasks_of(results)
-    colours = dict(zip(dict.fromkeys(result.row for result in results), COLOURS * 10, strict=False))
+    names = list(dict.fromkeys(result.row for result in results))
+    looks = dict(zip(names, ((colour, *style) for style in cycle(STYLES) for colour in COLOURS), strict=False))
     panels: tuple[tuple[str, str, Callable[[Result], Sequence[float]]], ...] = (
         ("Training loss, offline", "epoch", lambda result: result.losses_offline),
         ("Training loss, online", "round", lambda result: result.losses_online),
@@ -225,20 +227,22 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
         for axis, (title, unit, curve) in zip(row, panels, strict=False):
             for name, of_row in by_row(results, task).items():
                 mean = _mean_curve([curve(result) for result in of_row])
-                axis.plot(range(1, len(mean) + 1), mean, color=colours[name], label=name, linewidth=1.3)
+                colour, line, _ = looks[name]
+                axis.plot(range(1, len(mean) + 1), mean, label=name, color=colour, linestyle=line, linewidth=1.3)
             axis.set(title=title, xlabel=unit)
             if "loss" in title:
                 axis.set_yscale("log")
         for name, of_row in by_row(results, task).items():
             labels, success = [r.labels for r in of_row], [r.success for r in of_row]
-            row[-1].plot(labels, success, ".", color=colours[name], alpha=0.3)
-            row[-1].plot(np.mean(labels), np.mean(success), "o", color=colours[name])
+            colour, _, marker = looks[name]
+            row[-1].plot(labels, success, ".", color=colour, alpha=0.3)
+            row[-1].plot(np.mean(labels), np.mean(success), marker, color=colour)
             if of_row[0].method == MOST_LABELLED:
                 row[-1].annotate(name, (np.mean(labels), np.mean(success)), (4, -9), textcoords="offset points", size=7)
         row[-1].set(title="Success against labels", xlabel="expert labels", xlim=(0, None), ylim=(0, 1.05))
         row[0].set_ylabel(task, fontsize=11, fontweight="bold")
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=min(10, len(names)))
+    handles, labelled = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labelled, frameon=False, loc="outside lower center", ncols=min(10, len(labelled)))
     figure.savefig(path, dpi=100)
     plt.close(figure)
 

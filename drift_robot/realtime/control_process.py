@@ -68,11 +68,11 @@ class ControlSetup:
 
     `simulated` tells whether the cell is; `emulator` is the address of an emulated one, None otherwise. `tracked` are
     the orders of symmetry of the tracked objects, None if none are tracked. `acts`: a policy drives, on the device
-    `compute`; `adapts`: newer versions come in between episodes. `gating` is the simulated expert's configuration, or
-    None where a person or nobody decides. `scripted` expert's intentions can be peeked at any time. Scenes are drawn
-    from `phase`, counted from `first_scene`. `version` acts, the newest good one if it is None. In a `comparison` its
-    two versions take turns instead, and nothing tells whose it is. `latencies` are taken off the stamps of pictures and
-    arm.
+    `compute`, `compiled` or not; `adapts`: newer versions come in between episodes. `gating` is the simulated expert's
+    configuration, or None where a person or nobody decides. `scripted` expert's intentions can be peeked at any time.
+    Scenes are drawn from `phase`, counted from `first_scene`. `version` acts, the newest good one if it is None. In a
+    `comparison` its two versions take turns instead, and nothing tells whose it is. `latencies` are taken off the
+    stamps of pictures and arm.
     """
 
     run: Path
@@ -94,6 +94,7 @@ class ControlSetup:
     comparison: Comparison | None = None
     latencies: Latencies = field(default_factory=Latencies)
     version: int | None = None
+    compiled: bool = False
 
 
 class Devices:
@@ -257,9 +258,7 @@ class Control:
         contest = setup.comparison
         self._turns = Turns(contest) if contest else None
         device = chosen_device(setup.compute)
-        self._actors = (
-            {side: Actor.load(contest.checkpoint(side), setup.seed, device) for side in SIDES} if contest else {}
-        )
+        self._actors = {side: self._load(contest.checkpoint(side), device) for side in SIDES} if contest else {}
         for blind in self._actors.values():
             blind.alarm = None  # it would tell who acts
         self._actor: Actor | None = None
@@ -270,16 +269,19 @@ class Control:
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
 
+    def _load(self, checkpoint: Path, device: torch.device) -> Actor:
+        return Actor.load(checkpoint, self._setup.seed, device, self._setup.compiled)
+
     def _first_actor(self, device: torch.device) -> Actor:
         """Return the version that was chosen, or the newest good one. Raises PolicyError.
 
         A damaged one that nobody chose is barred, unless there is no other.
         """
         if self._setup.version is not None:
-            return Actor.load(self._versions.path(self._setup.version), self._setup.seed, device)
+            return self._load(self._versions.path(self._setup.version), device)
         for version in reversed(self._versions.good()):
             try:
-                return Actor.load(self._versions.path(version), self._setup.seed, device)
+                return self._load(self._versions.path(version), device)
             except PolicyError as error:
                 earlier = [good for good in self._versions.good() if good < version]
                 if not earlier:
@@ -447,7 +449,7 @@ class Control:
             if newest is None or newest == self._actor.version:
                 return True
             path = self._versions.path(newest)
-            self._coming = newest, self._loader.submit(Successor.load, path, self._actor.device)
+            self._coming = newest, self._loader.submit(Successor.load, path, self._actor.device, self._setup.compiled)
         newest, loading = self._coming
         if not loading.done():
             return False

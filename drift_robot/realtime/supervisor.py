@@ -384,6 +384,7 @@ class Supervisor:
             camera_timeout_s=config.camera_timeout_s,
             gating=config.simulated_expert.of_task(config.cell.task) if self._gated_by_script() else None,
             compute=config.compute,
+            compiled=config.compile_policy,
             acts=self._mode != "collect",
             adapts=self._mode == "adapt",
             scripted=self._device == "scripted",

@@ -163,9 +163,15 @@ def test_it_runs_every_kind_of_method_once_and_a_second_call_only_reports(tmp_pa
     assert dlr["updates_online"] == TINY.adapt.episodes * TINY.adapt.batches_per_round
     assert dlr["labels_online"] == sum(episode["expert_labels"] for episode in dlr["episodes"])
     before = [path.stat().st_mtime_ns for path in paths]
-    code, output, errors = finished(cli(*command))
-    assert code == 0, errors
-    assert [path.stat().st_mtime_ns for path in paths] == before
+    for again in (command, (*command, "--methods", "main", "--finished")):
+        code, output, errors = finished(cli(*again))
+        assert code == 0, errors
+        assert "D(LR)" in output
+        assert "HG" not in (out / "table.md").read_text().split()
+        assert [path.stat().st_mtime_ns for path in sorted(out.glob("lift/*/seed-0/result.json"))] == before
+    code, _, errors = finished(cli(*command, "--seeds", "7", "--finished"))
+    assert code == 2
+    assert "leave out --finished" in errors
     changed = yaml.safe_load(TINY_YAML)
     changed["adapt"]["learning_rate"] = 0.002
     config.write_text(yaml.safe_dump(changed))

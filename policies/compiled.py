@@ -1,0 +1,45 @@
+"""The backbone compiled by torch: one function of weights and inputs, so that every version of a policy shares it.
+
+Compiling takes half a minute, once in a process; a new version brings other weights and compiles nothing.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from policies.errors import PolicyError
+
+Denoise = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+"""A backbone's prediction (B, H, A) for a noisy chunk (B, H, A), a diffusion step (B,) and a condition (B, C)."""
+
+
+def plain(backbone: nn.Module, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+    """Return the prediction, operation by operation."""
+    predicted: Tensor = backbone(noisy, timestep, condition)
+    return predicted
+
+
+@cache
+def compiled() -> Denoise:
+    """Return the same as one compiled function; whoever calls it first with sizes of tensors waits for the compiler.
+
+    Its first use raises PolicyError where nothing can be compiled.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # importing the compiler alone takes seconds
+    from torch._inductor import config
+
+    config.compile_threads = 1  # no processes beside ours
+    run = torch.compile(plain, dynamic=False)
+
+    def denoise(backbone: nn.Module, noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        try:
+            return run(backbone, noisy, timestep, condition)
+        except TorchDynamoException as error:
+            raise PolicyError(
+                f"the policy cannot be compiled here ({str(error).splitlines()[0]}): set 'compile_policy' to false, or "
+                "install a C++ compiler such as g++."
+            ) from error
+
+    return denoise
