@@ -85,3 +85,19 @@ def test_a_swap_takes_the_new_versions_threshold_and_forgets_what_waits_to_be_ju
     assert actor.alarm is None
     actor.swap(Successor.load(version, actor.device))
     assert actor.alarm == load_manifest(version).alarm
+
+
+@pytest.mark.slow
+def test_a_compiled_version_begins_as_the_plain_one_and_its_successor_compiles_nothing(
+    version: Path,
+) -> None:
+    from torch._dynamo.utils import counters
+
+    compiled = Actor.load(version, SEED, torch.device("cpu"), compiled=True)
+    compilations = counters["stats"]["unique_graphs"]
+    (same,), (plain,) = act(compiled), act(loaded(version))
+    firsts = [[step.action_executed for step in log.steps[:4]] for log in (same, plain)]
+    np.testing.assert_allclose(*firsts, atol=1e-4)
+    compiled.swap(Successor.load(version, compiled.device, compiled=True))
+    act(compiled)
+    assert counters["stats"]["unique_graphs"] == compilations
