@@ -255,6 +255,8 @@ class Control:
         self._recording = False
         self._swapped_ns: int | None = None
         self._start_wanted: StartWanted | None = None
+        if setup.acts and setup.compiled:
+            life.say(Said("The policy is being compiled, once for this session: up to a minute."))
         contest = setup.comparison
         self._turns = Turns(contest) if contest else None
         device = chosen_device(setup.compute)
