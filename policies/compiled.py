@@ -37,9 +37,15 @@ def compiled() -> Denoise:
         try:
             return run(backbone, noisy, timestep, condition)
         except TorchDynamoException as error:
+            cause = str(error).partition("\n")[0]
             raise PolicyError(
-                f"the policy cannot be compiled here ({str(error).splitlines()[0]}): set 'compile_policy' to false, or "
-                "install a C++ compiler such as g++."
+                f"the policy cannot be compiled here ({cause}): set 'compile_policy' to false, or install a C++ compiler "
+                "such as g++."
             ) from error
 
     return denoise
+
+
+def compile_no_more() -> None:
+    """From here on use what is compiled and compile nothing: whatever it does not fit runs plain, and nobody waits."""
+    torch.compiler.set_stance("eager_on_recompile")

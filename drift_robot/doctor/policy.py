@@ -11,6 +11,7 @@ from drift_robot.config import Config
 from drift_robot.doctor.findings import Check, Finding, note, ok, problem, warning
 from drift_robot.errors import UserError
 from drift_robot.lockstep import policy_config
+from policies.errors import PolicyError
 from policies.frames import ACTION_DIM, POSE_DIM
 from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 
@@ -31,7 +32,10 @@ def check_policy(config: Config) -> Check:
     yield "timing one chunk of the policy"
     torch.set_num_threads(1)
     try:
-        taken_s = chunk_s(settings, config.inference_steps, device)
+        taken_s = chunk_s(settings, config.inference_steps, device, config.compile_policy)
+    except PolicyError as error:
+        yield problem("policy speed", str(error))
+        return
     except RuntimeError as error:  # what torch raises for a driver or a card that it cannot use
         cause = str(error).splitlines()[0]
         yield problem("policy speed", f"The policy cannot run on {device} ({cause}).", "Set compute to cpu.")
@@ -39,9 +43,10 @@ def check_policy(config: Config) -> Check:
     yield judge_chunk(taken_s, config.policy_period_s, config.inference_steps, settings.pred_horizon, device)
 
 
-def chunk_s(config: PolicyConfig, committed: int, device: torch.device) -> float:
-    """Return the median time of a chunk that goes on from some committed actions, in seconds."""
+def chunk_s(config: PolicyConfig, committed: int, device: torch.device, compiled: bool = False) -> float:
+    """Return the median time of a chunk that goes on from some committed actions, in seconds. Raises PolicyError."""
     policy = DiffusionPolicy(config).eval().requires_grad_(False).to(device)
+    policy.compiled = compiled
     pose = torch.eye(3)[:, :2].T.flatten()
     pose = torch.cat([torch.tensor([0.5, 0.0, 0.3]), pose])
     action = torch.cat([pose, torch.ones(1)])

@@ -53,6 +53,7 @@ from hardware.clock import NS_PER_S, MonotonicClock
 from hardware.errors import DeviceError
 from hardware.interfaces import Frame, Teleop, Verb
 from hardware.rings import Record, RingReader, RingWriter
+from policies.compiled import compile_no_more
 from policies.errors import PolicyError
 
 RECENT_FRAMES = 6
@@ -270,6 +271,8 @@ class Control:
             self._actor = self._first_actor(device)
             self._tell_of_alarm(self._actor)
             self._rehearse(self._actor)
+        if setup.compiled:
+            compile_no_more()
 
     def _load(self, checkpoint: Path, device: torch.device) -> Actor:
         return Actor.load(checkpoint, self._setup.seed, device, self._setup.compiled)

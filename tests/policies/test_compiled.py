@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from policy_samples import small_config, some_actions, some_observation
 from torch import Tensor
 
+from policies.compiled import compile_no_more
 from policies.policy import DiffusionPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +40,8 @@ def compilations() -> Any:
 
     torch._dynamo.reset()
     counters.clear()
-    return lambda: counters["stats"]["unique_graphs"]
+    yield lambda: counters["stats"]["unique_graphs"]
+    torch.compiler.set_stance("default")
 
 
 @pytest.mark.slow
@@ -51,6 +54,17 @@ def test_compiled_and_plain_actions_are_equal_and_a_new_version_compiles_nothing
         for held in (0, 2):
             same, plain = (chunk(policy, compiled, held=held) for compiled in (True, False))
             torch.testing.assert_close(same, plain, atol=1e-4, rtol=0)
+    assert compilations() == 1
+
+
+@pytest.mark.slow
+def test_once_nothing_more_is_compiled_another_policy_acts_plainly_and_a_known_one_as_before(compilations: Any) -> None:
+    known, other = version(0), version(0, unet_dims=(16, 16))
+    before = chunk(known, True)
+    compile_no_more()
+    with ThreadPoolExecutor(1) as loader:  # as a session loads a version
+        assert torch.equal(loader.submit(chunk, other, True).result(), chunk(other, False))
+    assert torch.equal(chunk(known, True), before)
     assert compilations() == 1
 
 
