@@ -39,8 +39,8 @@ def compiled() -> Denoise:
         except TorchDynamoException as error:
             cause = str(error).partition("\n")[0]
             raise PolicyError(
-                f"the policy cannot be compiled here ({cause}): set 'compile_policy' to false, or install a C++ compiler "
-                "such as g++."
+                f"the policy cannot be compiled here ({cause}): set 'compile_policy' to false, or install a C++ "
+                "compiler such as g++."
             ) from error
 
     return denoise
