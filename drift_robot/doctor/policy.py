@@ -88,7 +88,8 @@ def judge_chunk(
     budget_s = period_s * max(inference_steps, 1)
     found = f"one chunk takes {1e3 * taken_s:.0f} ms of {1e3 * budget_s:.0f} ms on {device}"
     advice = (
-        "Raise inference_steps or policy_period_s, or make the policy smaller (unet_dims, sample_steps, camera sizes)."
+        "Set compile_policy to true, raise inference_steps or policy_period_s, or make the policy smaller (unet_dims, "
+        "sample_steps, camera sizes)."
     )
     if taken_s >= period_s * pred_horizon:
         return problem("policy speed", f"{found}: every chunk is over before it is there.", advice)
