@@ -1,8 +1,10 @@
 """Where the policy acts and learns: on a GPU if there is one, else on the CPU."""
 
+import platform
 from typing import TYPE_CHECKING, Literal
 
 from drift_robot.errors import UserError
+from policies.processor import about_processor
 
 if TYPE_CHECKING:
     import torch
@@ -22,3 +24,12 @@ def chosen_device(choice: DeviceChoice) -> "torch.device":
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(choice)
+
+
+def processor_name(device: "torch.device") -> str:
+    """Return the name of the GPU, or of the CPU, that a device is."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return about_processor("model name") or f"{platform.machine()} CPU"

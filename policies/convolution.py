@@ -5,7 +5,6 @@ matrix W (m, n), one is W times the windows of its input, the other W^T times it
 other. The layers have torch's names, parameters and results.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.grad import conv1d_input
+
+from policies.processor import about_processor
 
 
 def library_is_faster(capability: str, vendor: str) -> bool:
@@ -24,16 +25,9 @@ def library_is_faster(capability: str, vendor: str) -> bool:
     return "AVX512" in capability and vendor != "GenuineIntel"
 
 
-def _vendor() -> str:
-    """Return who made this processor as Linux has it, or nothing."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="ascii", errors="replace").splitlines() if about.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")
-
-
 # From this many rows of the matrix on, on a CPU, measured on three processors; see docs/speed.md. What decides is fixed
 # for a machine, so that a run gives the same numbers again.
-LIBRARY_IS_FASTER = library_is_faster(torch.backends.cpu.get_cpu_capability(), _vendor())
+LIBRARY_IS_FASTER = library_is_faster(torch.backends.cpu.get_cpu_capability(), about_processor("vendor_id"))
 PRODUCTS_FROM_ROWS, PRODUCT_GRADIENTS_FROM_ROWS = (1 << 20, 1024) if LIBRARY_IS_FASTER else (512, 128)
 
 

@@ -17,6 +17,7 @@ from data.session import finished_episodes
 from drift_robot.adapt import AdaptFigures, adapt
 from drift_robot.bootstrap import BootstrapFigures, bootstrap
 from drift_robot.collect import collect
+from drift_robot.compute import chosen_device, processor_name
 from drift_robot.config import Config, RankConfig
 from drift_robot.errors import UserError
 from drift_robot.evaluate import Evaluation, evaluate
@@ -70,7 +71,8 @@ class Result:
     """What a run gave. Times in seconds; losses are means over an epoch or a round.
 
     Labels are steps that the expert drove. `offline` figures are of the first version; without an online phase it is
-    the final one. Durations are of successes, None without any. `said` is what went wrong on the way.
+    the final one. Durations are of successes, None without any. `said` is what went wrong on the way. `machine` is the
+    processor that trained, by name; older runs do not tell.
     """
 
     task: str
@@ -97,6 +99,7 @@ class Result:
     versions_swapped: int
     episodes: list[EpisodeFigures]
     said: list[str]
+    machine: str | None = None
 
     @property
     def success(self) -> float:
@@ -292,6 +295,7 @@ def _result(
         versions_swapped=online.swaps if online else 0,
         episodes=episodes,
         said=said,
+        machine=processor_name(chosen_device(job.config.compute)),
     )
 
 

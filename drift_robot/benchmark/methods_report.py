@@ -31,13 +31,13 @@ BESIDE_COLUMNS = (
 )
 BESIDE_EXPLANATION = (
     f"Differences and ratios are means over runs with the same task and seed as one of {BASELINE}, with the 95 % "
-    f"interval of that mean. The last column divides the labels by those with which {MOST_LABELLED} is as successful, "
-    "read between its rows."
+    "interval of that mean; times are compared between runs on the same machine alone. The last column divides the "
+    f"labels by those with which {MOST_LABELLED} is as successful, read between its rows."
 )
 EXPLANATION = (
     "SR: success rate. MSD: mean and standard deviation of a successful episode's duration. NEL: expert labels "
     "(steps), demonstrations included. CT: cumulative training time. MBT: mean time of a training batch. In brackets "
-    "the 95 % interval of the mean over seeds (Student's t)."
+    "the 95 % interval of the mean over seeds (Student's t). Times of rows from different machines say little."
 )
 
 
@@ -122,11 +122,12 @@ def beside(results: Sequence[Result], tasks: Sequence[str]) -> list[tuple[str, .
         if not pairs or name == BASELINE:
             continue
         difference = mean_over_seeds([of_row.success - other.success for of_row, other in pairs])
-        hours = mean_over_seeds([of_row.training_hours / other.training_hours for of_row, other in pairs])
+        comparable = [(of_row, other) for of_row, other in pairs if of_row.machine == other.machine]
+        hours = mean_over_seeds([of_row.training_hours / other.training_hours for of_row, other in comparable])
         shares = [label_share(results, name, task) for task in tasks]
         known = [share for share in shares if share is not None]
         labels = f"{np.mean(known):.2f}" if len(known) == len(tasks) else "-"
-        rows.append((name, str(len(pairs)), difference.text(2), hours.text(2), labels))
+        rows.append((name, str(len(pairs)), difference.text(2), hours.text(2) if comparable else "-", labels))
     return rows
 
 

@@ -6,7 +6,6 @@ processor times of this process, with one thread practically those of a quiet ma
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drift_robot.compute import DeviceChoice, chosen_device
+from drift_robot.compute import DeviceChoice, chosen_device, processor_name
 from policies.frames import ACTION_DIM, POSE_DIM
 from policies.policy import Observation, PolicyConfig
 
@@ -111,7 +110,7 @@ def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
 def machine(device: torch.device) -> str:
     """Return in words on what was measured."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    what = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, no GPU used"
+    what = processor_name(device) + ("" if device.type == "cuda" else ", no GPU used")
     return f"{what}; {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}; load {load}"
 
 

@@ -125,6 +125,8 @@ def test_rows_are_set_beside_the_baseline_run_by_run() -> None:
     ]
     assert beside(results, ["lift"]) == [("D(RR)", "2", "0.10 [0.10, 0.10]", "0.50 [0.50, 0.50]", "-")]
     assert beside(results, ["stacking"]) == []
+    elsewhere = [replace(r, machine="another") if r.row == "D(RR)" else r for r in results]
+    assert beside(elsewhere, ["lift"]) == [("D(RR)", "2", "0.10 [0.10, 0.10]", "-", "-")]
 
 
 def bc(labels: int, successes: int) -> Result:
