@@ -26,7 +26,7 @@ from pathlib import Path
 from data.files import read_json, write_json
 from data.session import Session
 from drift_robot import __version__
-from drift_robot.config import Config, config_to_dict
+from drift_robot.config import Config, config_from_dict, config_to_dict
 from drift_robot.errors import UserError
 from drift_robot.versions import Versions
 
@@ -144,10 +144,13 @@ def open_session(folder: Path, config: Config) -> Session:
 
 
 def claim(run: RunFolder, config: Config) -> None:
-    """Take a folder for a run, or go on in it if it was begun with the same configuration. Raises UserError else."""
+    """Take a folder for a run, or go on in it if it was begun with the same configuration. Raises UserError else.
+
+    Options that there were not when it was begun have to be as if they were not set.
+    """
     path, content = run.path / "configuration.json", config_to_dict(config)
     if path.exists():
-        if read_json(path) != content:
+        if config_to_dict(config_from_dict(read_json(path), str(path))) != content:
             raise UserError(f"{run.path} was begun with another configuration or seed; choose another --out folder.")
     elif run.path.exists() and any(run.path.iterdir()):
         raise UserError(f"{run.path} is not empty and holds no run; choose another --out folder.")
