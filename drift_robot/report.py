@@ -138,7 +138,7 @@ def draw_progress(report: Report, path: Path) -> None:
             success.annotate(
                 f"{name} {rate.rate:.0%}", (x, rate.rate), textcoords="offset points",
                 xytext=(8, -4) if x == 0 else (-8, -4), ha="left" if x == 0 else "right", color=colour,
-                fontweight="bold",
+                fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
             )  # fmt: skip
         success.set(ylim=(-0.03, 1.05), xlim=(-0.5, end + apart + 0.5))
         success.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))  # where no point can be
