@@ -242,8 +242,9 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
                 row[-1].annotate(name, (np.mean(labels), np.mean(success)), (4, -9), textcoords="offset points", size=7)
         row[-1].set(title="Success against labels", xlabel="expert labels", xlim=(0, None), ylim=(0, 1.05))
         row[0].set_ylabel(task, fontsize=11, fontweight="bold")
-    handles, labelled = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labelled, frameon=False, loc="outside lower center", ncols=min(10, len(labelled)))
+    lines = {line.get_label(): line for row in axes for line in row[0].get_lines()}
+    handles = [lines[name] for name in names if name in lines]
+    figure.legend(handles=handles, frameon=False, loc="outside lower center", ncols=min(10, len(handles)))
     figure.savefig(path, dpi=100)
     plt.close(figure)
 
