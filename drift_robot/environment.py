@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -274,7 +274,8 @@ def step(name: str, command: Sequence[str | Path]) -> None:
                 show(f"{name} ... {time.monotonic() - began:.0f} s  {said_last(beginning)}", passing=terminal)
         except BaseException:
             process.terminate()
-            process.wait()
+            with suppress(ChildProcessError):
+                os.waitpid(process.pid, 0)  # process.wait() takes a lock, which an interruption of it can leave held
             raise
     if process.returncode != 0:
         raise SetupError(f"{name} failed: {said_last(beginning, ('ERROR: ', 'E: '))} (everything it said is in {LOG})")

@@ -22,11 +22,13 @@ MODULES = (
     "normalizer",
     "frames",
     "diffusion",
+    "processor",
     "convolution",
     "unet",
     "transformer",
     "shares",
     "vision",
+    "compiled",
     "policy",
 )
 """Each after those that it imports."""
