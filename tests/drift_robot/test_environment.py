@@ -173,7 +173,7 @@ def test_an_interruption_is_told_in_a_sentence_and_leaves_an_environment_that_is
 ) -> None:
     process = start(repository, "demo")
     stamp = repository / ".venv" / "installed.txt"
-    while not stamp.exists() and process.poll() is None:
+    while not (stamp.exists() and stamp.read_text()) and process.poll() is None:  # it exists before it is written
         time.sleep(0.01)
     process.send_signal(cut)
     _, errors = process.communicate()
