@@ -93,8 +93,6 @@ def test_a_trainer_that_always_dies_does_not_stop_the_session(run: RunFolder) ->
 def test_a_trainer_that_hangs_is_replaced_and_the_session_goes_on(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "SILENT_S", 10.0)
-    monkeypatch.setattr(trainer, "START_S", 30.0)
     said: list[str] = []
     started: list[TrainerProcess] = []
 
@@ -106,10 +104,16 @@ def test_a_trainer_that_hangs_is_replaced_and_the_session_goes_on(
     def freeze(log: object) -> None:
         if not said and started[0].pid is not None:
             os.kill(started[0].pid, signal.SIGSTOP)
+            monkeypatch.setattr(trainer, "SILENT_S", 1.0)
+            monkeypatch.setattr(trainer, "START_S", 1.0)
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        monkeypatch.undo()  # its successor has all the time it needs
 
     monkeypatch.setattr(module, "start_trainer", Watched)
     short = replace(TINY, adapt=replace(TINY.adapt, episodes=1))
-    figures = adapt(short, run, silently, said.append, freeze)
+    figures = adapt(short, run, silently, say, freeze)
     assert said == ["The trainer has stopped; it is started again, and the session goes on."]
     assert figures.final_version == 1
 
