@@ -33,7 +33,9 @@ STEPS = (8, 10, 16, 100)
 BASELINE = f"unmerged factors, DDIM {PUBLISHED_STEPS}"
 
 
-def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device) -> Iterator[str | list[Row]]:
+def inference(
+    config: PolicyConfig, rank: int, rounds: int, device: torch.device, compiling: bool = True
+) -> Iterator[str | list[Row]]:
     """Yield all rows, or before them a sentence on what is left out."""
     observation, actions = made_up(config, 8)
     policy = DiffusionPolicy(config)
@@ -59,10 +61,13 @@ def inference(config: PolicyConfig, rank: int, rounds: int, device: torch.device
 
     candidates = {BASELINE: acting(BASELINE, act(published, PUBLISHED_STEPS))}
     ways = {"merged": policy}
-    try:
-        ways["merged and compiled"] = _compiled(policy, observation)
-    except PolicyError as error:
-        yield f"Compiled policies are not measured: {error}"
+    if compiling:
+        try:
+            ways["merged and compiled"] = _compiled(policy, observation)
+        except PolicyError as error:
+            yield f"Compiled policies are not measured: {error}"
+    else:
+        yield "Compiled policies are not measured, as compiling can take a minute; without --quick they are."
     for way, which in ways.items():
         for steps in STEPS:
             name = f"{way}, DDIM {steps}"

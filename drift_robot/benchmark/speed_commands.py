@@ -92,7 +92,7 @@ def inference(
     widths = _widths(dims or (QUICK_DIMS if quick else DEFAULT_DIMS))
     config = PolicyConfig(unet_dims=widths, condition_width=128, cameras=cameras)
     rows: list[Row] = []
-    for told in measure(config, rank, min(rounds, 3) if quick else rounds, where):
+    for told in measure(config, rank, min(rounds, 3) if quick else rounds, where, compiling=not quick):
         if isinstance(told, str):
             typer.echo(told, err=True)
         else:

@@ -66,6 +66,8 @@ def test_inference_tells_every_way_of_sampling(rows: Rows, monkeypatch: pytest.M
     sampled = [f"{way} DDIM {n}" for way in ("merged,", "merged and compiled,", "merged, diffusers'") for n in (8, 10)]
     assert measured(found) == [f"{way}: chunk" for way in ["unmerged factors, DDIM 100", *sampled]]
     assert all(row["p50_ms"] <= row["p99_ms"] for row in found)
+    quick = rows("inference", "--dims", "8,16", "--rank", "2", "--rounds", "1", "--quick")
+    assert measured(quick) == [way for way in measured(found) if "compiled" not in way]
 
 
 def test_storage_tells_what_was_lost(rows: Rows) -> None:
