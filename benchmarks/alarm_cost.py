@@ -28,27 +28,12 @@ from drift_robot.realtime.supervisor import run_session
 from drift_robot.run_folder import RunFolder
 from policies.alarm import Alarm, spread
 from policies.checkpoint import load_policy, save
-from policies.frames import ACTION_DIM, POSE_DIM
-from policies.policy import DiffusionPolicy, Observation, PolicyConfig
+from policies.frames import ACTION_DIM
+from policies.policy import DiffusionPolicy, resting_observation
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 LONGEST_S = 30.0
 NAMES = ("demo", "demo_images", "ur5e")
-
-
-def some_observation(config: PolicyConfig) -> Observation:
-    """Return an observation of one cell, its arm at rest."""
-    pose = torch.tensor([0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
-    return Observation(
-        tcp=pose.expand(1, config.obs_horizon, POSE_DIM),
-        commanded=pose.expand(1, POSE_DIM),
-        gripper=torch.ones(1, config.obs_horizon, 1),
-        objects=torch.zeros(1, config.obs_horizon, config.object_dim),
-        images={
-            name: torch.zeros(1, config.obs_horizon, *size, 3, dtype=torch.uint8)
-            for name, size in config.cameras.items()
-        },
-    )
 
 
 def time_chunks(name: str, chunks: int) -> list[Row]:
@@ -56,7 +41,7 @@ def time_chunks(name: str, chunks: int) -> list[Row]:
     config = load_config(CONFIGS / f"{name}.yaml")
     settings = policy_config(config)
     policy = DiffusionPolicy(settings).eval().requires_grad_(False)
-    observation, generator = some_observation(settings), torch.Generator().manual_seed(0)
+    observation, generator = resting_observation(settings), torch.Generator().manual_seed(0)
     alarm = Alarm(1.0, 0.99, 1, spread(settings.train_timesteps))
     made, judged = [], []
     prefix = torch.cat([observation.commanded, torch.ones(1, 1)], dim=1).expand(1, config.inference_steps, ACTION_DIM)

@@ -11,25 +11,13 @@ import time
 
 import torch
 
-from policies.frames import ACTION_DIM, POSE_DIM
+from drift_robot.benchmark.turns import made_up
 from policies.methods import METHODS, Phase
 from policies.optimizer import OptimizerConfig
-from policies.policy import DiffusionPolicy, Observation, PolicyConfig
+from policies.policy import DiffusionPolicy, PolicyConfig
 from policies.training import TrainingState
 
 WARM_UP = 5
-
-
-def some_data(config: PolicyConfig, count: int) -> tuple[Observation, torch.Tensor]:
-    """Return observations and actions of the right shapes: what they say costs nothing."""
-    poses = torch.randn(count, config.obs_horizon, POSE_DIM)
-    observation = Observation(
-        tcp=poses,
-        commanded=poses[:, -1],
-        gripper=torch.rand(count, config.obs_horizon, 1),
-        objects=torch.randn(count, config.obs_horizon, config.object_dim),
-    )
-    return observation, torch.randn(count, config.pred_horizon, ACTION_DIM)
 
 
 def main() -> None:
@@ -43,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = PolicyConfig(unet_dims=tuple(chosen.dims), condition_width=128, prediction="sample")
-    observation, actions = some_data(config, chosen.batch)
+    observation, actions = made_up(config, chosen.batch)
     mask = torch.ones(actions.shape[:2])
     phases: dict[Phase, list[str]] = {}
     for name, method in METHODS.items():

@@ -13,7 +13,7 @@ from drift_robot.observation import batch_observations
 from policies.alarm import Alarm
 from policies.checkpoint import Manifest, load_policy
 from policies.errors import PolicyError
-from policies.policy import DiffusionPolicy, Observation, PolicyConfig
+from policies.policy import DiffusionPolicy, resting_observation
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,8 @@ def _load_warm(folder: Path, device: torch.device, compiled: bool) -> tuple[Diff
     policy, manifest = load_policy(folder, device)
     policy.requires_grad_(False)
     policy.compiled = compiled
-    policy.act(_blank(policy.config), torch.Generator().manual_seed(0))
+    policy.act(resting_observation(policy.config), torch.Generator().manual_seed(0))
     return policy, manifest
-
-
-def _blank(config: PolicyConfig) -> Observation:
-    """Return an observation of nothing, for one cell."""
-    pose = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
-    steps = config.obs_horizon
-    return Observation(
-        tcp=pose.expand(1, steps, -1),
-        commanded=pose[None],
-        gripper=torch.zeros(1, steps, 1),
-        objects=torch.zeros(1, steps, config.object_dim),
-        images={name: torch.zeros(1, steps, *size, 3, dtype=torch.uint8) for name, size in config.cameras.items()},
-    )
 
 
 class Actor:

@@ -90,6 +90,18 @@ class PolicyConfig:
     sample_steps: Positive = 10
 
 
+def resting_observation(config: PolicyConfig) -> Observation:
+    """Return an observation (B = 1) of a resting arm: poses unrotated, objects at zero, pictures black."""
+    pose, steps = torch.tensor([0.5, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]), config.obs_horizon
+    return Observation(
+        tcp=pose.expand(1, steps, -1),
+        commanded=pose[None],
+        gripper=torch.ones(1, steps, 1),
+        objects=torch.zeros(1, steps, config.object_dim),
+        images={name: torch.zeros(1, steps, *size, 3, dtype=torch.uint8) for name, size in config.cameras.items()},
+    )
+
+
 class DiffusionPolicy(nn.Module):
     """A diffusion policy over action chunks; `backbone` is the part whose rank may be modulated.
 

@@ -12,8 +12,8 @@ from drift_robot.doctor.findings import Check, Finding, note, ok, problem, warni
 from drift_robot.errors import UserError
 from drift_robot.lockstep import policy_config
 from policies.errors import PolicyError
-from policies.frames import ACTION_DIM, POSE_DIM
-from policies.policy import DiffusionPolicy, Observation, PolicyConfig
+from policies.frames import ACTION_DIM
+from policies.policy import DiffusionPolicy, PolicyConfig, resting_observation
 
 TRIES = 5
 LONG_S = 10.0
@@ -47,19 +47,8 @@ def chunk_s(config: PolicyConfig, committed: int, device: torch.device, compiled
     """Return the median time of a chunk that goes on from some committed actions, in seconds. Raises PolicyError."""
     policy = DiffusionPolicy(config).eval().requires_grad_(False).to(device)
     policy.compiled = compiled
-    pose = torch.eye(3)[:, :2].T.flatten()
-    pose = torch.cat([torch.tensor([0.5, 0.0, 0.3]), pose])
-    action = torch.cat([pose, torch.ones(1)])
-    observation = Observation(
-        tcp=pose.expand(1, config.obs_horizon, POSE_DIM),
-        commanded=pose.expand(1, POSE_DIM),
-        gripper=torch.ones(1, config.obs_horizon, 1),
-        objects=torch.zeros(1, config.obs_horizon, config.object_dim),
-        images={
-            name: torch.zeros(1, config.obs_horizon, *size, 3, dtype=torch.uint8)
-            for name, size in config.cameras.items()
-        },
-    )
+    observation = resting_observation(config)
+    action = torch.cat([observation.commanded, torch.ones(1, 1)], dim=1)
     prefix = action.expand(1, committed, ACTION_DIM) if committed else None
     generator = torch.Generator().manual_seed(0)
 
