@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from data.buffer import ReplayBuffer
 from data.episode import Episode
@@ -26,11 +28,13 @@ from drift_robot.lockstep import policy_config
 from drift_robot.run_folder import RunFolder
 from drift_robot.training import calibrated_alarm, observation_of, train_batch
 from policies.checkpoint import Manifest, load_manifest, load_training, save
+from policies.errors import PolicyError
 from policies.methods import METHODS
 from policies.optimizer import OptimizerConfig, cosine_learning_rate
 from policies.policy import DiffusionPolicy
 from policies.schedules import RankSchedule
 from policies.training import TrainingState
+from policies.vision import ResNet18
 
 NORMALISER_WINDOWS = 50_000
 
@@ -128,17 +132,17 @@ def _bootstrap(config: Config, run: RunFolder, progress: Progress, members: Team
     if lines is not None:
         lines.close()
     if members.leads:
-        _publish(config, run, buffer)
+        _publish(config, run, buffer, members.device)
     members.wait()
     progress(total, total, "policy bootstrapped")
 
 
-def _publish(config: Config, run: RunFolder, buffer: ReplayBuffer) -> None:
+def _publish(config: Config, run: RunFolder, buffer: ReplayBuffer, device: torch.device) -> None:
     """Publish what was trained as version 0, with its alarm."""
     state, manifest = load_training(run.training / "000000")
     weights = state.acting_weights()
-    alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm, config.inference_steps)
-    save(run.versions().path(0), replace(manifest, training=None, alarm=alarm), weights)
+    alarm = calibrated_alarm(weights, manifest.config, buffer, config.alarm, config.inference_steps, device)
+    save(run.versions().path(0), replace(manifest, alarm=alarm), weights)
 
 
 def train_longer(config: Config, run: RunFolder, updates: int, progress: Progress) -> Path:
@@ -188,6 +192,8 @@ def _resume(
         return manifest.epoch, state, dict(manifest.figures)
     torch.manual_seed(config.seed)
     policy = DiffusionPolicy(policy_config(config))
+    if config.bootstrap.vision_weights is not None:
+        _load_vision(policy, config.bootstrap.vision_weights)
     windows = buffer.select(Source.DEMONSTRATION)
     chosen = np.random.default_rng(config.seed).permutation(windows)[:NORMALISER_WINDOWS]
     batch = buffer.gather(np.sort(chosen))
@@ -196,6 +202,19 @@ def _resume(
         policy.to(device), optimizer, scope=config.rank.scope, allocation=config.rank.allocation
     )
     return 0, state, {"updates": 0, "ranks": [], "losses": [], "training_seconds": 0.0, "batch_seconds": []}
+
+
+def _load_vision(policy: DiffusionPolicy, path: Path) -> None:
+    """Let the cameras' encoders begin with weights of torchvision's ResNet-18. Raises UserError."""
+    try:
+        weights = load_file(path)
+        for trunk in policy.modules():
+            if isinstance(trunk, ResNet18):
+                trunk.load_torchvision(weights)
+    except (OSError, SafetensorError, PolicyError) as error:
+        raise UserError(
+            f"'bootstrap.vision_weights': {path} is no safetensors file of a ResNet-18 ({error})."
+        ) from error
 
 
 def _forget_older(folder: Path, newest: Path) -> None:

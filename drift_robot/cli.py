@@ -70,10 +70,11 @@ app.add_typer(calibrate_app, name="calibrate")
 LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
 console = Console(quiet=not LEADS)
 
+MOST_SEED = 2**31 - 1
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
 Out = Annotated[Path, typer.Option(help="The run's folder; the same for all steps.")]
-Seed = Annotated[int | None, typer.Option(help="Overrides the configuration's seed.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Overrides the configuration's seed.")]
 Device = Annotated[
     DeviceName | None,
     typer.Option(
@@ -120,7 +121,7 @@ def demo(
     preset: Annotated[
         Preset, typer.Option(help="default: under ten minutes; smoke: a quick try; images: cameras as policy input.")
     ] = Preset.DEFAULT,
-    seed: Annotated[int, typer.Option(help="Everything follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Everything follows from it.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where results go [default: runs/demo-PRESET-SEED].")] = None,
     control: Annotated[bool, typer.Option(help="Also train as long without interventions, to compare.")] = True,
 ) -> None:

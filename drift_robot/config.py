@@ -53,6 +53,7 @@ PLAUSIBLE = (
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -77,7 +78,7 @@ class CellConfig:
     servo_period_s: Annotated[float, Field(ge=0.002, le=0.02)] = 0.01
     physics_step_s: Annotated[float, Field(ge=0.001, le=0.005)] = 0.005
     track_objects: bool = True
-    cameras: dict[str, Picture] = dataclasses.field(default_factory=dict)
+    cameras: dict[CameraName, Picture] = dataclasses.field(default_factory=dict)
     deployment_offset_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def perception_offset_m(self, mode: str) -> tuple[float, float, float]:
@@ -117,7 +118,10 @@ class CollectConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class BootstrapConfig:
-    """The offline phase: supervised training with the rank schedule; the learning rate warms up, then falls."""
+    """The offline phase: supervised training with the rank schedule; the learning rate warms up, then falls.
+
+    `vision_weights` is a safetensors file of torchvision's ResNet-18, with which the cameras' encoders begin.
+    """
 
     epochs: Count = 20
     batches_per_epoch: Count = 100
@@ -125,6 +129,7 @@ class BootstrapConfig:
     learning_rate: Positive = 2e-3
     warmup_batches: Annotated[int, Field(ge=0)] = 100
     threads: Count = 2
+    vision_weights: Path | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -262,6 +267,7 @@ def check_together(config: Config, source: str) -> None:
     else:
         _check_devices(config.cell, config.devices, source)
     _check_policy(config.policy, source)
+    _check_vision(config, source)
     if config.gate.mode != GateConfig.mode:
         raise UserError(f"{source}: 'gate.mode' follows from the command that is run; remove it.")
     executed = config.policy.action_horizon + config.inference_steps
@@ -343,6 +349,11 @@ def _check_policy(policy: PolicyConfig, source: str) -> None:
         raise UserError(
             f"{source}: 'policy.cameras' and 'policy.object_dim' follow from the 'cell' section; remove them."
         )
+    if policy.sample_steps > policy.train_timesteps:
+        raise UserError(
+            f"{source}: 'policy.sample_steps' ({policy.sample_steps}) must not be above 'policy.train_timesteps' "
+            f"({policy.train_timesteps}); change one of them."
+        )
     if policy.backbone == "transformer":
         if policy.transformer_dim % policy.transformer_heads:
             raise UserError(
@@ -362,6 +373,17 @@ def _check_policy(policy: PolicyConfig, source: str) -> None:
         )
 
 
+def _check_vision(config: Config, source: str) -> None:
+    weights = config.bootstrap.vision_weights
+    if weights is not None and config.policy.vision != "resnet18":
+        raise UserError(f"{source}: 'bootstrap.vision_weights' are for 'policy.vision: resnet18'; remove one of them.")
+    if config.policy.freeze_vision and weights is None:
+        raise UserError(
+            f"{source}: 'policy.freeze_vision' would keep encoders that have learned nothing; set "
+            "'bootstrap.vision_weights' to a file of weights, or remove it."
+        )
+
+
 def _sentence(error: ValidationError, source: str) -> str:
     """Say the first mistake that validation found in one sentence."""
     errors = error.errors()
@@ -369,6 +391,10 @@ def _sentence(error: ValidationError, source: str) -> str:
     path = _path([str(part) for part in first["loc"]])
     if first["type"] == "unexpected_keyword_argument":
         return f"{source}: unknown key '{'.'.join(path)}'; {_nearest(path[-1], _valid_keys(path[:-1]))}"
+    if first["type"] == "string_pattern_mismatch":
+        return (
+            f"{source}: in '{'.'.join(path[:-2])}' a name is letters, digits, - and _, but '{first['input']}' is not."
+        )
     if path[-1] == "[key]":
         return f"{source}: unknown key '{'.'.join(path[:-1])}'; valid keys here: {first['ctx']['expected']}."
     key, value = ".".join(path), first["input"]

@@ -34,7 +34,7 @@ from drift_robot.leash import Leashed, serve
 from drift_robot.run_folder import RunFolder
 from drift_robot.training import DivergedError, calibrated_alarm, train_batch
 from policies.checkpoint import Manifest, load_policy, load_training, save
-from policies.errors import PolicyError
+from policies.errors import PolicyError, UnusableHereError
 from policies.methods import METHODS, Phase
 from policies.schedules import online_rank
 from policies.training import TrainingState
@@ -213,6 +213,7 @@ class Trainer:
     def _round(self, stop: Callable[[], bool]) -> None:
         """Train a round of batches as the method says; offer what came out if there are enough new labels."""
         settings = self._config.adapt
+        began = time.perf_counter()
         self._state.enter(self._phase, self._rank())
         rng = np.random.default_rng([self._config.seed, 1, self._word.rounds])
         generator = torch.Generator().manual_seed(self._config.seed * 100_003 + 50_000 + self._word.rounds)
@@ -221,7 +222,7 @@ class Trainer:
             Source.AUTONOMOUS: settings.autonomous_share,
             Source.DEMONSTRATION: 1.0 - settings.intervention_share - settings.autonomous_share,
         }
-        losses, seconds, began = [], [], time.perf_counter()
+        losses, seconds = [], []
         for index in range(settings.batches_per_round):
             if stop():
                 return
@@ -305,6 +306,8 @@ class Trainer:
         weights = self._state.acting_weights()
         try:
             acting, _ = load_policy(self._versions.path(self._word.version), self._device)
+        except UnusableHereError:
+            raise
         except PolicyError as error:
             self._versions.quarantine(self._word.version)
             self._say(message=f"Version {self._word.version} is barred: {error}")
@@ -312,11 +315,19 @@ class Trainer:
         try:
             config = self._config
             alarm = calibrated_alarm(
-                weights, manifest.config, self._buffer, config.alarm, config.inference_steps, self._beat
+                weights,
+                manifest.config,
+                self._buffer,
+                config.alarm,
+                config.inference_steps,
+                self._device,
+                self._beat,
             )
             manifest = replace(manifest, alarm=alarm)
             save(staged, manifest, weights)
             candidate, _ = load_policy(staged, self._device)
+        except UnusableHereError:
+            raise
         except PolicyError as error:
             fault: str | None = str(error)
         else:

@@ -11,13 +11,14 @@ from torch import Tensor
 from data.buffer import Batch, ReplayBuffer
 from data.windows import Source
 from drift_robot.alarm import AlarmConfig
+from drift_robot.errors import UserError
 from policies.alarm import Alarm, calibrate
 from policies.checkpoint import check
 from policies.optimizer import set_learning_rate
 from policies.policy import DiffusionPolicy, Observation, PolicyConfig
 from policies.training import TrainingState
 
-ALARM_BATCHES, ALARM_BATCH = 4, 128
+ALARM_WINDOWS, ALARM_BATCH = 512, 32
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Update:
     seconds: float
 
 
-class DivergedError(Exception):
+class DivergedError(UserError):
     """The loss is no longer finite; the weights are those before the batch."""
 
 
@@ -65,7 +66,9 @@ def train_batch(
     ).mean()
     value = float(loss.detach())
     if not torch.isfinite(loss):
-        raise DivergedError(f"The loss of a training batch is {value}.")
+        raise DivergedError(
+            f"The loss of a training batch is {value}; a lower 'learning_rate' in the configuration helps."
+        )
     state.update(loss)
     if state.policy.device.type == "cuda":
         torch.cuda.synchronize()  # a GPU is still at it
@@ -78,9 +81,12 @@ def calibrated_alarm(
     buffer: ReplayBuffer,
     settings: AlarmConfig,
     committed: int,
+    device: torch.device,
     beat: Callable[[], None] = lambda: None,
 ) -> Alarm | None:
-    """Return the alarm of a version with these acting weights, found at the demonstrations; see `policies.alarm`.
+    """Return the alarm of a version with these acting weights, found on a device at the demonstrations.
+
+    See `policies.alarm`.
 
     None where none is wanted. `beat` is called before each of its pieces. Raises PolicyError if a weight is unfit or
     there is no threshold.
@@ -88,10 +94,11 @@ def calibrated_alarm(
     policy = DiffusionPolicy(config).eval()
     check(weights, policy.state_dict(), "acting weights")
     policy.load_state_dict(weights)
+    policy.to(device)
     pairs = buffer.pairs(Source.DEMONSTRATION, config.action_horizon)
     if not settings.enabled or not len(pairs):
         return None
-    chosen = np.random.default_rng(0).permutation(pairs)[: ALARM_BATCHES * ALARM_BATCH]
+    chosen = np.random.default_rng(0).permutation(pairs)[:ALARM_WINDOWS]
 
     def windows() -> Iterator[tuple[Observation, Observation]]:
         for start in range(0, len(chosen), ALARM_BATCH):

@@ -30,7 +30,7 @@ class Alarm:
     threshold: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     quantile: Annotated[float, Field(gt=0, lt=1)]
     windows: Annotated[int, Field(ge=1)]
-    timesteps: tuple[Annotated[int, Field(ge=0)], ...]
+    timesteps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=64)]
     seed: int = 0
 
     def levels(

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from policies.alarm import Alarm
 from policies.allocation import Allocation
-from policies.errors import PolicyError
+from policies.errors import PolicyError, UnusableHereError
 from policies.methods import Form, Phase
 from policies.optimizer import OptimizerConfig, set_learning_rate
 from policies.policy import DiffusionPolicy, PolicyConfig
@@ -92,13 +92,13 @@ def save(
     """
     if folder.exists():
         raise PolicyError(f"checkpoint {folder} exists already; a version is never overwritten.")
-    check(weights, DiffusionPolicy(manifest.config).state_dict(), str(folder))
-    contents = {POLICY_FILE: _serialise(weights)}
+    check(weights, _described(manifest.config), str(folder))
+    contents, described = {POLICY_FILE: _serialise(weights)}, None
     if training is not None:
         contents[TRAINING_FILE] = _serialise(_training_tensors(training))
-        manifest = dataclasses.replace(manifest, rank=training.rank, training=_describe(training))
+        manifest, described = dataclasses.replace(manifest, rank=training.rank), _describe(training)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    manifest = dataclasses.replace(manifest, files=hashes)
+    manifest = dataclasses.replace(manifest, training=described, files=hashes)
     contents[MANIFEST_FILE] = _MANIFESTS.dump_json(manifest, indent=2)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -120,7 +120,9 @@ def load_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_FILE
     try:
         found = json.loads(_read(path, MAX_MANIFEST_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise _unread(folder, MANIFEST_FILE, error) from error
+    except (ValueError, RecursionError) as error:
         raise PolicyError(f"checkpoint {folder}: {MANIFEST_FILE} cannot be read ({error}).") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise PolicyError(f"checkpoint {folder}: its format is not {FORMAT}, the one that this version reads.")
@@ -130,6 +132,8 @@ def load_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise PolicyError(f"checkpoint {folder}: {MANIFEST_FILE}, key {key}: {first['msg']}.") from error
+    if manifest.alarm is not None and max(manifest.alarm.timesteps) >= manifest.config.train_timesteps:
+        raise PolicyError(f"checkpoint {folder}: {MANIFEST_FILE}, key alarm.timesteps: the policy has fewer steps.")
     if unknown := manifest.files.keys() - {POLICY_FILE, TRAINING_FILE}:
         raise PolicyError(f"checkpoint {folder}: {MANIFEST_FILE} lists {min(unknown)!r}, which is no part of one.")
     return manifest
@@ -221,7 +225,7 @@ def _load_tensors(folder: Path, manifest: Manifest, name: str) -> dict[str, Tens
     try:
         content = _read(path, MAX_TENSOR_BYTES)
     except OSError as error:
-        raise PolicyError(f"checkpoint {folder}: {name} cannot be read ({error.strerror}).") from error
+        raise _unread(folder, name, error) from error
     if hashlib.sha256(content).hexdigest() != manifest.files[name]:
         raise PolicyError(f"checkpoint {folder}: {name} does not match its hash; it is damaged or was changed.")
     try:
@@ -249,6 +253,12 @@ def _describe(state: TrainingState) -> Training:
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _unread(folder: Path, name: str, error: OSError) -> PolicyError:
+    """Return what to raise when a file cannot be read: only one that is not there is the checkpoint's fault."""
+    kind = PolicyError if isinstance(error, FileNotFoundError | NotADirectoryError) else UnusableHereError
+    return kind(f"checkpoint {folder}: {name} cannot be read ({error.strerror}).")
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -1,6 +1,6 @@
 """The backbone compiled by torch: one function of weights and inputs, so that every version of a policy shares it.
 
-Compiling takes half a minute, once in a process; a new version brings other weights and compiles nothing.
+Compiling takes up to a minute, once in a process; a new version brings other weights and compiles nothing.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from policies.errors import PolicyError
+from policies.errors import UnusableHereError
 
 Denoise = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """A backbone's prediction (B, H, A) for a noisy chunk (B, H, A), a diffusion step (B,) and a condition (B, C)."""
@@ -25,7 +25,7 @@ def plain(backbone: nn.Module, noisy: Tensor, timestep: Tensor, condition: Tenso
 def compiled() -> Denoise:
     """Return the same as one compiled function; whoever calls it first with sizes of tensors waits for the compiler.
 
-    Its first use raises PolicyError where nothing can be compiled.
+    Its first use raises UnusableHereError where nothing can be compiled.
     """
     from torch._dynamo.exc import TorchDynamoException  # importing the compiler alone takes seconds
     from torch._inductor import config
@@ -38,7 +38,7 @@ def compiled() -> Denoise:
             return run(backbone, noisy, timestep, condition)
         except TorchDynamoException as error:
             cause = str(error).partition("\n")[0]
-            raise PolicyError(
+            raise UnusableHereError(
                 f"the policy cannot be compiled here ({cause}): set 'compile_policy' to false, or install a C++ "
                 "compiler such as g++."
             ) from error

@@ -48,7 +48,7 @@ def set_form(
         with _exchanged(module, optimizer), torch.random.fork_rng():
             torch.manual_seed(rank)  # so that a run that was interrupted draws the same adapters
             demodulate(module)
-            adapt(module, rank, float(rank), exclude)
+            adapt(module, rank, exclude)
             for _, layer in adapted_layers(module):
                 if form == "qlora":
                     store_quantized(layer.plain)

@@ -1,7 +1,8 @@
-"""LoRA (Hu et al., arXiv 2106.09685): a frozen layer W beside a trainable path of rank r, y = W x + (alpha / r) B A x.
+"""LoRA (Hu et al., arXiv 2106.09685): a frozen layer W beside a trainable path of rank r, y = W x + B A x.
 
 The second path is an operation of its own (that is what it costs). Seen as a matrix (m, n), as rank modulation sees it,
-the layer's weight is W + (alpha / r) B A with B (m, r) zero at first and A (r, n). Schedules live elsewhere.
+the layer's weight is W + B A with B (m, r) zero at first and A (r, n): the scale, alpha / r there, is 1. Schedules live
+elsewhere.
 """
 
 import math
@@ -19,12 +20,11 @@ Plain = nn.Linear | nn.Conv1d | nn.ConvTranspose1d
 class LowRankAdapted(nn.Module):
     """A plain layer, frozen but for its bias, with the trainable factors `a` (r, n) and `b` (m, r)."""
 
-    def __init__(self, plain: Plain, rank: int, alpha: float) -> None:
+    def __init__(self, plain: Plain, rank: int) -> None:
         super().__init__()
         self.plain = plain
         plain.weight.requires_grad_(False)
         rows, columns = plain.weight.shape[0], plain.weight.shape[1:].numel()
-        self.scale = alpha / rank
         bound = 1 / math.sqrt(columns)
         self.a = nn.Parameter(plain.weight.new_empty(rank, columns).uniform_(-bound, bound))
         self.b = nn.Parameter(plain.weight.new_zeros(rows, rank))
@@ -41,14 +41,14 @@ class LowRankAdapted(nn.Module):
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
-        """Return W + (alpha / r) B A in the plain layer's shape, without gradient."""
+        """Return W + B A in the plain layer's shape, without gradient."""
         weight = self.plain.weight
-        return torch.addmm(weight.flatten(1), self.b, self.a, alpha=self.scale).view(weight.shape)
+        return torch.addmm(weight.flatten(1), self.b, self.a).view(weight.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the plain layer and the path beside it."""
         y: Tensor = self.plain(x)
-        return torch.add(y, self._path(x), alpha=self.scale)
+        return y + self._path(x)
 
     def _path(self, x: Tensor) -> Tensor:
         """Return B A x."""
@@ -62,7 +62,7 @@ class LowRankAdapted(nn.Module):
         return F.conv1d(F.conv1d(x, kernel, None, plain.stride, plain.padding), self.b[:, :, None])
 
 
-def adapt(module: nn.Module, rank: int, alpha: float, exclude: Iterable[str] = ()) -> list[str]:
+def adapt(module: nn.Module, rank: int, exclude: Iterable[str] = ()) -> list[str]:
     """Put a path of a rank beside every plain Conv1d, ConvTranspose1d and Linear below a module; outputs stay the same.
 
     A layer whose own maximal rank is smaller uses that. Weights are frozen; biases and norms stay as they are. Returns
@@ -81,7 +81,7 @@ def adapt(module: nn.Module, rank: int, alpha: float, exclude: Iterable[str] = (
     for name in chosen:
         layer = found[name]
         maximum = min(layer.weight.shape[0], layer.weight.shape[1:].numel())
-        _replace(module, name, LowRankAdapted(layer, min(rank, maximum), alpha))
+        _replace(module, name, LowRankAdapted(layer, min(rank, maximum)))
     return chosen
 
 

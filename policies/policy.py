@@ -69,7 +69,7 @@ class PolicyConfig:
 
     backbone: Literal["unet", "transformer"] = "unet"
     unet_dims: Annotated[tuple[Positive, ...], Field(max_length=8)] = (64, 128)
-    transformer_dim: Positive = 128
+    transformer_dim: Annotated[int, Field(ge=4, le=8192)] = 128
     transformer_layers: Annotated[int, Field(ge=1, le=64)] = 4
     transformer_heads: Positive = 4
     step_embedding_dim: Annotated[int, Field(ge=4, le=8192)] = 64

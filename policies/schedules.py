@@ -26,7 +26,7 @@ class RankScheduleConfig:
     kind: ScheduleKind = "sigmoid"
     r_max: Annotated[int, Field(ge=1)] = 128
     r_min: Annotated[int, Field(ge=1)] = 16
-    steepness: Annotated[float, Field(gt=0)] = 0.5
+    steepness: Annotated[float, Field(ge=1e-6, le=1e3)] = 0.5
     midpoint: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 

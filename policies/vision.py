@@ -114,7 +114,10 @@ class SpatialSoftmax(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """One camera's encoder: uint8 pictures (B, To, h, w, 3) in, features (B, To, feature_dim) out."""
+    """One camera's encoder: uint8 pictures (B, To, h, w, 3) in, features (B, To, feature_dim) out.
+
+    Frozen, its convolutions stay as they are loaded, and only where key points are looked for is learned.
+    """
 
     feature_dim = 2 * KEYPOINTS
     mean: Tensor
@@ -129,7 +132,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(_IMAGENET_MEAN, device="cpu")[:, None, None], persistent=False)
         self.register_buffer("std", 255 * torch.tensor(_IMAGENET_STD, device="cpu")[:, None, None], persistent=False)
         if frozen:
-            self.requires_grad_(False)
+            self.trunk.requires_grad_(False)
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None, share: Share = WHOLE) -> Tensor:
         """Encode the random crops drawn from `generator` (training), or the central ones without it (acting)."""

@@ -52,7 +52,7 @@ def background(dims: tuple[int, ...], rank: int, seconds: float, rounds: int, pi
         while time.monotonic() < ended_s:
             due_ns = time.monotonic_ns() + pace.left_ns()
             began_ns = pace.wait()
-            policy.act(observation, generator)
+            policy.act(observation, generator).cpu()
             took_ms.append((time.monotonic_ns() - began_ns) / 1e6)
             late.append(max(0, began_ns - due_ns) / 1e6)
         late_ms[name] += late
@@ -65,6 +65,7 @@ def background(dims: tuple[int, ...], rank: int, seconds: float, rounds: int, pi
         finally:
             os.kill(pid, signal.SIGSTOP)
 
+    policy.act(observation, generator).cpu()  # the first takes longer, which is nobody's fault
     with _trainer(dims, rank, cores[-1:] if pinned else cores, device) as pid:
         if pinned:
             os.sched_setaffinity(0, cores[:-1])

@@ -6,12 +6,13 @@ holds its result once it is finished. Tables and pictures of results are drawn i
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data.episode import Episode
+from data.errors import DataError
 from data.files import read_json, write_json
 from data.session import finished_episodes
 from drift_robot.adapt import AdaptFigures, adapt
@@ -22,9 +23,10 @@ from drift_robot.config import Config, RankConfig
 from drift_robot.errors import UserError
 from drift_robot.evaluate import Evaluation, evaluate
 from drift_robot.report import EpisodeFigures
-from drift_robot.run_folder import RunFolder, claim
+from drift_robot.run_folder import RunFolder
 from drift_robot.workers import shared_out
 from policies.checkpoint import load_manifest
+from policies.errors import PolicyError
 from policies.methods import METHODS, MethodName
 
 MAIN_METHODS: tuple[MethodName, ...] = ("BC", "HG", "D(L)", "D(LR)", "D(RR)")
@@ -64,6 +66,14 @@ class Job:
     seed: int
     config: Config
     path: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not come to its end, and why in one sentence."""
+
+    job: Job
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,7 @@ def method_rows(
     with options. A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1"; an option is one of OPTIONS.
     Raises UserError for one that there is not.
     """
-    rows = [Row(method, method, config.rank) for method in map(_method, methods)]
+    rows = [Row(method, method, config.rank) for method in dict.fromkeys(map(_method, methods))]
     for count in demonstrations:
         if not 1 <= count <= _demonstrations_of_bc(config):
             raise UserError(
@@ -217,23 +227,21 @@ def run_config(config: Config, task: str, row: Row, seed: int) -> Config:
     )
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, on_result: Callable[[Result], None]) -> None:
-    """Do every run that has no result yet, several side by side; an interrupted one goes on where it stopped.
+def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[Result | Failure]:
+    """Do runs, several side by side; an interrupted one goes on where it stopped, and one that fails stops no other."""
+    if jobs:
+        with shared_out(run_job, [(job,) for job in jobs], workers) as ended:
+            yield from ended
 
-    Raises UserError if a folder holds something else.
-    """
-    waiting = []
-    for job in jobs:
-        claim(RunFolder(job.path), job.config)
-        if (result := read_result(job)) is None:
-            waiting.append(job)
-        else:
-            on_result(result)
-    if not waiting:
-        return
-    with shared_out(run_job, [(job,) for job in waiting], workers) as results:
-        for result in results:
-            on_result(result)
+
+def run_job(job: Job) -> Result | Failure:
+    """Do one run in this process (its trainer in another), and write its result; a failed one writes none."""
+    try:
+        result = _run(job)
+    except (UserError, DataError, PolicyError) as error:
+        return Failure(job, str(error))
+    write_json(job.path / "result.json", asdict(result))
+    return result
 
 
 def read_result(job: Job) -> Result | None:
@@ -245,8 +253,8 @@ def read_result(job: Job) -> Result | None:
     return Result(**{**content, "episodes": [EpisodeFigures(**episode) for episode in content["episodes"]]})
 
 
-def run_job(job: Job) -> Result:
-    """Do one run from start to end in this process (its trainer in another), and write its result."""
+def _run(job: Job) -> Result:
+    """Collect, bootstrap, evaluate, adapt and evaluate again. Raises UserError if the trainer left batches out."""
     config, run, said = job.config, RunFolder(job.path), list[str]()
     collect(config, run, _silent)
     offline = bootstrap(config, run, _silent)
@@ -254,10 +262,14 @@ def run_job(job: Job) -> Result:
     online, final = None, first
     if METHODS[config.method].online is not None:
         online = adapt(config, run, _silent, said.append)
+        wanted = config.adapt.episodes * config.adapt.batches_per_round
+        if config.adapt.pace == "episode" and online.updates != wanted:
+            raise UserError(
+                f"{job.path}: the trainer made {online.updates} of {wanted} batches ({' '.join(said)}); remove the "
+                "folder, and the same command does the run anew."
+            )
         final = evaluate(config, run.versions().path(online.final_version), config.evaluate.episodes, 1, _silent)
-    result = _result(job, run, offline, first, online, final, said)
-    write_json(job.path / "result.json", asdict(result))
-    return result
+    return _result(job, run, offline, first, online, final, said)
 
 
 def _result(
@@ -291,7 +303,7 @@ def _result(
         batch_seconds_online=online.batch_seconds if online else 0.0,
         ranks=offline.ranks,
         losses_offline=list(load_manifest(run.versions().path(0)).figures["losses"]),
-        losses_online=list(_round_losses(run)),
+        losses_online=_round_losses(run),
         versions_swapped=online.swaps if online else 0,
         episodes=episodes,
         said=said,
@@ -299,10 +311,14 @@ def _result(
     )
 
 
-def _round_losses(run: RunFolder) -> Iterator[float]:
+def _round_losses(run: RunFolder) -> list[float]:
+    """Return the loss of each round; of one that was done again after an interruption, the last."""
+    losses: dict[int, float] = {}
     if run.trainer_figures.exists():
         for line in run.trainer_figures.read_text(encoding="utf-8").splitlines():
-            yield from json.loads(line)["losses"]
+            told = json.loads(line)
+            losses[told["rounds"]] = told["losses"][-1]
+    return [losses[number] for number in sorted(losses)]
 
 
 def _silent(done: int, total: int, words: str) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from drift_robot.errors import UserError
 from drift_robot.stages import Stages
 
+MOST_SEEDS = 1_000_000
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "methods.yaml"
 
 
@@ -47,9 +48,10 @@ def methods(
     batches in all. After each run table.md, curves.png and results.json are written anew; what is finished is not done
     again, and after Ctrl-C the same command goes on.
     """
-    from drift_robot.benchmark.methods import MAIN_METHODS, Result, method_jobs, method_rows, read_result, run_jobs
+    from drift_robot.benchmark.methods import MAIN_METHODS, Failure, method_jobs, method_rows, read_result, run_jobs
     from drift_robot.benchmark.methods_report import print_tables, write_report
     from drift_robot.config import LOCKSTEP_TASK_NAMES, check_together, load_config
+    from drift_robot.run_folder import RunFolder, claim, occupied
     from policies.methods import METHODS
 
     settings = load_config(config)
@@ -68,38 +70,67 @@ def methods(
         [_number(count, "--demonstrations") for count in _listed(demonstrations)],
     )
     jobs = method_jobs(settings, chosen_tasks, rows, _seeds(seeds), out)
-    if finished:
-        jobs = [job for job in jobs if read_result(job) is not None]
-        if not jobs:
+    if not jobs:
+        raise UserError("There is nothing to run: --tasks, --seeds and rows (--methods or another) are all needed.")
+    with occupied(RunFolder(out)):
+        found = [(job, read_result(job)) for job in jobs]
+        results = [result for _, result in found if result is not None]
+        waiting = [] if finished else [job for job, result in found if result is None]
+        if finished and not results:
             raise UserError(f"None of these runs is finished in {out}: leave out --finished to do them.")
-    console, results = Console(), list[Result]()
-    stages = Stages(console)
-    with stages.stage("benchmark methods") as progress:
-
-        def on_result(result: Result) -> None:
-            results.append(result)
-            words = f"{result.task}, {result.row}, seed {result.seed}"
-            for sentence in result.said:
-                stages.say(f"{words}: {sentence}")
-            progress(len(results), len(jobs), f"{words}: {result.successes} of {result.evaluated}")
+        for job, result in found:
+            if result is not None or not finished:
+                claim(RunFolder(job.path), job.config)
+        console = Console()
+        stages, failed, total = Stages(console), 0, len(results) + len(waiting)
+        if results:
             write_report(results, out)
+        with stages.stage("benchmark methods") as progress:
+            progress(len(results), total, "")
+            for ended in run_jobs(waiting, workers):
+                if isinstance(ended, Failure):
+                    failed += 1
+                    stages.say(f"{_words(ended.job.task, ended.job.row.name, ended.job.seed)}: {ended.sentence}")
+                    continue
+                results.append(ended)
+                words = _words(ended.task, ended.row, ended.seed)
+                for sentence in ended.said:
+                    stages.say(f"{words}: {sentence}")
+                progress(len(results), total, f"{words}: {ended.successes} of {ended.evaluated}")
+                write_report(results, out)
+    if results:
+        print_tables(results, console)
+        console.print(f"Written: table.md, curves.png and results.json in {out}.")
+    if failed:
+        raise UserError(f"{failed} of {total} runs failed, as said above; the same command tries them again.")
 
-        progress(0, len(jobs), "")
-        run_jobs(jobs, workers, on_result)
-    print_tables(results, console)
-    console.print(f"Written: table.md, curves.png and results.json in {out}.")
+
+def _words(task: str, row: str, seed: int) -> str:
+    return f"{task}, {row}, seed {seed}"
 
 
 def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """Return what is between the commas, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _seeds(text: str) -> list[int]:
     """Return the seeds of a list or a range. Raises UserError."""
     first, dash, last = text.partition("-")
-    if dash:
-        return list(range(_number(first, "--seeds"), _number(last, "--seeds") + 1))
-    return [_number(part, "--seeds") for part in _listed(text)]
+    if not dash:
+        chosen = [_seed(part, text) for part in _listed(text)]
+    elif (low := _seed(first, text)) <= (high := _seed(last, text)):
+        chosen = list(range(low, high + 1))
+    else:
+        raise UserError(f"--seeds: '{text}' is a range that ends before it begins; {high}-{low} is meant?")
+    return list(dict.fromkeys(chosen))
+
+
+def _seed(part: str, text: str) -> int:
+    number = int(part) if part.strip().isdecimal() else -1
+    if not 0 <= number < MOST_SEEDS:
+        raise UserError(f"--seeds: '{text}' should be numbers below {MOST_SEEDS}, as in 0,1,2, or a range as in 0-4.")
+    return number
 
 
 def _number(text: str, option: str) -> int:

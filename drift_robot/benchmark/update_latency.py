@@ -126,7 +126,9 @@ class _Update:
     def _check(self) -> None:
         """Calibrate the alarm, save, load back and try the candidate beside the version that acts."""
         config, weights, manifest = self._config, self._state.acting_weights(), self._manifest()
-        alarm = calibrated_alarm(weights, manifest.config, self._buffer, config.alarm, config.inference_steps)
+        alarm = calibrated_alarm(
+            weights, manifest.config, self._buffer, config.alarm, config.inference_steps, self._device
+        )
         save(self._folder / "candidate", replace(manifest, alarm=alarm), weights)
         candidate, _ = load_policy(self._folder / "candidate", self._device)
         acting, _ = load_policy(self._path(self._version - 1), self._device)
@@ -148,7 +150,7 @@ class _Update:
 
 def _recorded(run: RunFolder, dims: tuple[int, ...], picture: int) -> Config:
     """Record demonstrations, and an episode in which the expert took over; return the configuration."""
-    cameras = {name: [picture, picture] for name in ("front", "wrist")} if picture else {}
+    cameras = {name: {"height": picture, "width": picture} for name in ("front", "wrist")} if picture else {}
     config = config_from_dict(
         {
             "cell": {"cameras": cameras},

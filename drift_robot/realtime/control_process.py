@@ -54,7 +54,7 @@ from hardware.errors import DeviceError
 from hardware.interfaces import Frame, Teleop, Verb
 from hardware.rings import Record, RingReader, RingWriter
 from policies.compiled import compile_no_more
-from policies.errors import PolicyError
+from policies.errors import PolicyError, UnusableHereError
 
 RECENT_FRAMES = 6
 SPARE_READINGS = 3
@@ -287,15 +287,17 @@ class Control:
         for version in reversed(self._versions.good()):
             try:
                 return self._load(self._versions.path(version), device)
+            except UnusableHereError:
+                raise
             except PolicyError as error:
-                earlier = [good for good in self._versions.good() if good < version]
-                if not earlier:
+                if self._versions.good() == [version]:
                     raise
-                self._bar(version, error, earlier[-1])
+                self._bar(version, error)
         raise PolicyError(f"{self._versions.folder} holds no policy that may act; bootstrap one first.")
 
-    def _bar(self, version: int, error: PolicyError, instead: int) -> None:
+    def _bar(self, version: int, error: PolicyError) -> None:
         self._versions.quarantine(version)
+        instead = self._versions.newest_good()
         self._life.say(Said(f"Version {version} cannot act and is barred: {error} Version {instead} goes on."))
 
     def _rehearse(self, actor: Actor) -> None:
@@ -345,7 +347,7 @@ class Control:
         else:
             self._scene_step = 0
         self._loop.decide()
-        if self._actor is not None:
+        if self._actor is not None and self._coming is None:  # one that was rolled back acts no more
             self._actor.serve([self._loop])
         self._tell()
         if self._actor is not None and self._actor.unjudged:
@@ -446,12 +448,19 @@ class Control:
         self._start_wanted = start
 
     def _swap(self) -> bool:
-        """Let the newest good version act, if it is another one; return False while a thread still loads it."""
+        """Let the newest good version act, if it is another one; return False while a thread still loads it.
+
+        Raises PolicyError if none may act any more.
+        """
         if self._actor is None or not self._setup.adapts:
             return True
         if self._coming is None:
             newest = self._versions.newest_good()
-            if newest is None or newest == self._actor.version:
+            if newest is None:
+                raise PolicyError(
+                    f"{self._versions.folder} holds no policy that may act any more; bootstrap a new one."
+                )
+            if newest == self._actor.version:
                 return True
             path = self._versions.path(newest)
             self._coming = newest, self._loader.submit(Successor.load, path, self._actor.device, self._setup.compiled)
@@ -464,9 +473,14 @@ class Control:
         before, began_s = self._actor.version, time.perf_counter()
         try:
             self._actor.swap(loading.result())
-        except PolicyError as error:
-            self._bar(newest, error, before)
+        except UnusableHereError as error:
+            if self._versions.is_quarantined(before):
+                raise
+            self._life.say(Said(f"Version {newest} does not act yet: {error} Version {before} goes on."))
             return True
+        except PolicyError as error:
+            self._bar(newest, error)
+            return self._swap()
         self._swapped_ns = self._clock.now_ns()
         self._life.say(Swapped(newest, before, time.perf_counter() - began_s))
         self._life.say(Said(f"Version {newest} acts from here on, in place of version {before}."))

@@ -12,7 +12,7 @@ from data.windows import Source
 from drift_robot.bootstrap import bootstrap, bootstrap_figures, load_demonstrations, train_longer
 from drift_robot.errors import UserError
 from drift_robot.run_folder import RunFolder
-from drift_robot.training import ALARM_BATCH, ALARM_BATCHES
+from drift_robot.training import ALARM_WINDOWS
 from policies.checkpoint import load_manifest, load_policy, load_training
 from policies.schedules import RankSchedule
 
@@ -67,7 +67,7 @@ def test_version_0_has_an_alarm_of_its_own_found_at_the_demonstrations(bootstrap
     assert alarm is not None
     buffer = load_demonstrations(TINY, bootstrapped.demonstrations)
     pairs = len(buffer.pairs(Source.DEMONSTRATION, TINY.policy.action_horizon))
-    assert (alarm.quantile, alarm.windows) == (TINY.alarm.quantile, min(pairs, ALARM_BATCHES * ALARM_BATCH))
+    assert (alarm.quantile, alarm.windows) == (TINY.alarm.quantile, min(pairs, ALARM_WINDOWS))
     assert alarm.threshold > 0
 
 

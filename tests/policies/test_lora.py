@@ -22,7 +22,7 @@ def adapted(name: str) -> tuple[nn.Sequential, nn.Sequential, torch.Tensor]:
     make, shape = LAYERS[name]
     plain = nn.Sequential(make())
     network = copy.deepcopy(plain)
-    lora.adapt(network, 3, alpha=6.0)
+    lora.adapt(network, 3)
     return network, plain, torch.randn(shape)
 
 
@@ -62,15 +62,20 @@ def test_merging_gives_a_plain_layer_with_the_same_output(name: str) -> None:
 
 def test_a_layer_whose_maximum_is_smaller_uses_its_maximum_and_layers_are_excluded_by_name() -> None:
     network = nn.Sequential(nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 2))
-    assert lora.adapt(network, 6, 6.0, exclude=["2"]) == ["0", "1"]
-    assert [layer.rank for _, layer in lora.adapted_layers(network)] == [4, 6]
+    assert lora.adapt(network, 6, exclude=["2"]) == ["0", "1"]
+    layers = [layer for _, layer in lora.adapted_layers(network)]
+    assert [layer.rank for layer in layers] == [4, 6]
     assert type(network[2]) is nn.Linear
+    for layer in layers:  # the scale is 1 in both
+        layer.b.data.normal_()
+        x = torch.randn(5, layer.plain.weight.shape[1])
+        assert torch.allclose(layer(x), layer.plain(x) + x @ layer.a.T @ layer.b.T, atol=1e-5)
 
 
 def test_a_wrong_rank_or_name_is_an_error() -> None:
     with pytest.raises(PolicyError, match="at least 1"):
-        lora.adapt(nn.Sequential(nn.Linear(4, 4)), 0, 1.0)
+        lora.adapt(nn.Sequential(nn.Linear(4, 4)), 0)
     with pytest.raises(PolicyError, match="no layer"):
-        lora.adapt(nn.Sequential(nn.Linear(4, 4)), 2, 1.0, exclude=["7"])
+        lora.adapt(nn.Sequential(nn.Linear(4, 4)), 2, exclude=["7"])
     with pytest.raises(PolicyError, match="not supported"):
-        lora.adapt(nn.Sequential(nn.Conv1d(4, 4, 3, groups=2)), 2, 1.0)
+        lora.adapt(nn.Sequential(nn.Conv1d(4, 4, 3, groups=2)), 2)

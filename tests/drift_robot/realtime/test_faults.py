@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fault_bench import Operator, stick_held
 from realtime_bench import LAYOUT, PROCESSES, configuration, eventually, running
 
 from data.schema import EpisodeLayout, Outcome
+from drift_robot.actor import Successor
 from drift_robot.gate import GateConfig, Phase, ResetDone
 from drift_robot.lockstep import control_config
 from drift_robot.realtime import camera_process, records
@@ -44,6 +47,7 @@ from hardware.input_devices.mapping import MappingChange
 from hardware.interfaces import Frame, Verb
 from hardware.rings import RingReader
 from policies.checkpoint import load_policy, save
+from policies.errors import UnusableHereError
 from policies.policy import DiffusionPolicy
 
 pytestmark = pytest.mark.realtime
@@ -184,6 +188,56 @@ def test_a_policy_that_fails_holds_the_arm_and_a_version_that_cannot_act_is_barr
         os.kill(control.pid, signal.SIGCONT)
         assert operator.stays(Phase.HOLD), "a policy that is late does not go on by itself"
         operator.press(Verb.RESUME, Phase.LEARNER)
+
+
+def test_after_a_roll_back_nothing_acts_until_the_earlier_version_is_loaded(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, load = threading.Event(), Successor.load
+
+    def late(folder: Path, device: torch.device, compiled: bool) -> Successor:
+        may_load.wait(60.0)
+        return load(folder, device, compiled)
+
+    monkeypatch.setattr(Successor, "load", late)
+    publish(run, 1, up_m=10.0)
+    with (
+        open_lines(PROCESSES, EpisodeLayout(8), 16, OBJECTS, DRAWING) as lines,
+        cell_and_arm(lines, GateConfig()) as operator,
+        running(run_control, control_setup(run.path, acts=True, adapts=True), "control", lines),
+    ):
+        try:
+            assert operator.sees(Phase.IDLE)
+            operator.says(Verb.ROLLBACK)
+            assert eventually(lambda: run.versions().is_quarantined(1))
+            operator.says(Verb.RESUME)
+            assert operator.sees(Phase.LEARNER)
+            assert operator.stays(Phase.LEARNER), "the version that was rolled back drives"
+        finally:
+            may_load.set()
+        assert operator.hears("Version 0 acts from here on, in place of version 1")
+        assert operator.moves()
+
+
+def test_a_version_that_cannot_be_read_now_is_not_barred(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(folder: Path, device: torch.device, compiled: bool) -> Successor:
+        raise UnusableHereError("too many files are open.")
+
+    monkeypatch.setattr(Successor, "load", unreadable)
+    with (
+        open_lines(PROCESSES, EpisodeLayout(8), 16, OBJECTS, DRAWING) as lines,
+        cell_and_arm(lines, GateConfig()) as operator,
+        running(run_control, control_setup(run.path, acts=True, adapts=True), "control", lines),
+    ):
+        assert operator.sees(Phase.IDLE)
+        publish(run, 1)
+        operator.press(Verb.RESET, Phase.RESETTING)
+        assert operator.hears("Version 1 does not act yet: too many files are open. Version 0 goes on.")
+        assert operator.sees(Phase.IDLE)
+        monkeypatch.undo()
+        operator.press(Verb.RESET, Phase.RESETTING)
+        assert operator.hears("Version 1 acts from here on")
+    assert run.versions().good() == [0, 1]
 
 
 def arm_is_at_the_wall(arm: RingReader) -> bool:
