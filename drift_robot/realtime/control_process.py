@@ -298,7 +298,8 @@ class Control:
     def _bar(self, version: int, error: PolicyError) -> None:
         self._versions.quarantine(version)
         instead = self._versions.newest_good()
-        self._life.say(Said(f"Version {version} cannot act and is barred: {error} Version {instead} goes on."))
+        goes_on = "" if instead is None else f" Version {instead} goes on."
+        self._life.say(Said(f"Version {version} cannot act and is barred: {error}{goes_on}"))
 
     def _rehearse(self, actor: Actor) -> None:
         """Learn how long it takes to judge a window; the first time it takes longer than ever after."""

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_run import TINY, silently
 
 from data.windows import Source
 from drift_robot.bootstrap import bootstrap, bootstrap_figures, load_demonstrations, train_longer
+from drift_robot.collect import collect
+from drift_robot.config import Picture
 from drift_robot.errors import UserError
 from drift_robot.run_folder import RunFolder
 from drift_robot.training import ALARM_WINDOWS
 from policies.checkpoint import load_manifest, load_policy, load_training
 from policies.schedules import RankSchedule
+from policies.vision import ResNet18
 
 
 class StopError(Exception):
@@ -105,6 +109,40 @@ def test_a_finished_bootstrap_is_not_repeated(bootstrapped: RunFolder) -> None:
     before = weights(bootstrapped)
     bootstrap(TINY, bootstrapped, progress)
     assert same(weights(bootstrapped), before)
+
+
+def test_a_bootstrap_that_diverges_ends_in_one_sentence(fresh: RunFolder) -> None:
+    steep = replace(TINY, bootstrap=replace(TINY.bootstrap, learning_rate=1e30, warmup_batches=0))
+    with pytest.raises(UserError, match=r"^The loss of a training batch is .*; a lower 'learning_rate'.* helps\.$"):
+        bootstrap(steep, fresh, silently)
+    assert not fresh.versions().published()
+
+
+def test_encoders_begin_with_given_weights_and_frozen_they_keep_them(tmp_path: Path) -> None:
+    given = {name: torch.rand_like(value) for name, value in ResNet18().state_dict().items()}
+    save_file(given, tmp_path / "resnet18.safetensors")
+    config = replace(
+        TINY,
+        cell=replace(TINY.cell, cameras={"front": Picture(32, 32)}),
+        policy=replace(TINY.policy, freeze_vision=True),
+        collect=replace(TINY.collect, episodes=1),
+        bootstrap=replace(
+            TINY.bootstrap, epochs=1, batches_per_epoch=1, vision_weights=tmp_path / "resnet18.safetensors"
+        ),
+    )
+    run = RunFolder(tmp_path / "run")
+    collect(config, run, silently)
+    bootstrap(config, run, silently)
+    kept = {n.removeprefix("encoders.front.trunk."): v for n, v in weights(run).items() if ".trunk." in n}
+    assert same(kept, given)
+    wrong = tmp_path / "wrong.safetensors"
+    for content in (b"no tensors", None):
+        wrong.write_bytes(content) if content else save_file({"fc.weight": torch.zeros(3)}, wrong)
+        settings = replace(config, bootstrap=replace(config.bootstrap, vision_weights=wrong))
+        shutil.rmtree(run.path)
+        collect(settings, run, silently)
+        with pytest.raises(UserError, match=r"^'bootstrap\.vision_weights': .*wrong\.safetensors is no safetensors"):
+            bootstrap(settings, run, silently)
 
 
 def test_without_demonstrations_it_says_what_to_do(tmp_path: Path) -> None:

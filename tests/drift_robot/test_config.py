@@ -97,6 +97,12 @@ def test_a_value_of_the_wrong_type_is_named_with_what_was_expected(tmp_path: Pat
         ("bootstrap: {learning_rate: -1}", "key 'bootstrap.learning_rate' should be greater than 0, but is -1."),
         ("bootstrap: {learning_rate: .inf}", "key 'bootstrap.learning_rate' should be a finite number, but is inf."),
         ("adapt: {intervention_share: 1.5}", "key 'adapt.intervention_share' should be less than or equal to 1"),
+        ("rank: {steepness: 1.0e-20}", "key 'rank.steepness' should be greater than or equal to 0.000001"),
+        ("policy: {transformer_dim: 2}", "key 'policy.transformer_dim' should be greater than or equal to 4"),
+        (
+            "cell: {cameras: {front.left: {}}}",
+            "in 'cell.cameras' a name is letters, digits, - and _, but 'front.left' is not.",
+        ),
         ("cell: {deployment_offset_m: [0.1, 0]}", "key 'cell.deployment_offset_m' has too few values: [0.1, 0]."),
         (
             "cell: {deployment_offset_m: [0.1, 0, 0, 0]}",
@@ -129,6 +135,12 @@ def test_a_value_in_another_unit_is_refused(tmp_path: Path, text: str, key: str,
         ("policy_period_s: 0.105", ("policy_period_s", "cell.servo_period_s")),
         ("cell: {physics_step_s: 0.003}", ("cell.servo_period_s", "cell.physics_step_s")),
         ("policy: {action_horizon: 16}", ("policy.action_horizon", "inference_steps", "policy.pred_horizon")),
+        ("policy: {sample_steps: 200}", ("policy.sample_steps", "policy.train_timesteps")),
+        ("policy: {freeze_vision: true}", ("policy.freeze_vision", "bootstrap.vision_weights")),
+        (
+            "{policy: {vision: small_cnn}, bootstrap: {vision_weights: resnet18.safetensors}}",
+            ("bootstrap.vision_weights", "policy.vision"),
+        ),
         ("policy: {pred_horizon: 15}", ("policy.pred_horizon", "policy.unet_dims")),
         ("policy: {unet_dims: [30]}", ("policy.unet_dims",)),
         (

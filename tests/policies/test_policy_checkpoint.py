@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from policies import checkpoint
 from policies.alarm import Alarm
 from policies.checkpoint import Manifest, check, load_manifest, load_policy, load_training, save
-from policies.errors import PolicyError
+from policies.errors import PolicyError, UnusableHereError
 from policies.rank import modulated_layers, set_ranks
 from policies.training import TrainingState
 
@@ -165,6 +166,30 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
         load_manifest(tmp_path / "nowhere")
 
 
+def test_a_file_that_cannot_be_read_now_says_nothing_against_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = saved(tmp_path)
+
+    def too_many_files(self: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", too_many_files)
+    for load in (load_policy, load_training, load_manifest):
+        with pytest.raises(UnusableHereError, match=r"cannot be read \(Too many open files\)"):
+            load(path)
+
+
+def test_without_a_training_state_the_manifest_speaks_of_none(tmp_path: Path) -> None:
+    state, path = saved(tmp_path)
+    trained = load_manifest(path)
+    assert trained.training is not None
+    acting = save(tmp_path / "acting", trained, state.acting_weights())
+    assert acting.training is None
+    with pytest.raises(PolicyError, match="holds no training state"):
+        load_training(tmp_path / "acting")
+
+
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, path = saved(tmp_path)
     monkeypatch.setattr(checkpoint, "MAX_TENSOR_BYTES", 100)
@@ -179,6 +204,8 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path, monkeypatch: p
         ("rank", 0, "rank"),
         ("surprise", 1, "surprise"),
         ("files", {"../../policy.safetensors": "0"}, "no part"),
+        ("alarm", {"threshold": 1.0, "quantile": 0.9, "windows": 5, "timesteps": []}, r"alarm\.timesteps"),
+        ("alarm", {"threshold": 1.0, "quantile": 0.9, "windows": 5, "timesteps": [5000]}, r"alarm\.timesteps"),
     ],
 )
 def test_a_manifest_that_is_not_as_it_should_be_is_one_sentence(

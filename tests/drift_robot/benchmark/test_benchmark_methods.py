@@ -4,18 +4,30 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from rich.console import Console
 from tiny_run import TINY, TINY_YAML, cli, finished, meeting
 
-from drift_robot.benchmark.methods import Result, method_jobs, method_rows, run_config
-from drift_robot.benchmark.methods_command import CONFIG
+from drift_robot.adapt import AdaptFigures, adapt
+from drift_robot.benchmark import methods as module
+from drift_robot.benchmark.methods import (
+    Failure,
+    Result,
+    method_jobs,
+    method_rows,
+    read_result,
+    run_config,
+    run_job,
+)
+from drift_robot.benchmark.methods_command import CONFIG, _seeds
 from drift_robot.benchmark.methods_report import beside, label_share, mean_over_seeds, print_tables, write_report
-from drift_robot.config import load_config
+from drift_robot.config import Config, load_config
 from drift_robot.errors import UserError
 from drift_robot.report import EpisodeFigures
+from drift_robot.run_folder import RunFolder
 from policies.methods import METHODS
 
 
@@ -53,6 +65,53 @@ def test_a_row_that_there_is_not_is_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match="^" + message.replace("(", r"\(")):
         method_rows(TINY, methods, schedules, r_mins)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--seeds", "4-0"), "--seeds: '4-0' is a range that ends before it begins"),
+        (("--seeds", "1-"), "--seeds: '1-' should be numbers below 1000000, as in 0,1,2, or a range as in 0-4."),
+        (("--seeds", "2147483648"), "--seeds: '2147483648' should be numbers below 1000000"),
+        (("--tasks", ","), "There is nothing to run: --tasks, --seeds and rows (--methods or another) are all needed."),
+        (("--schedules", "sigmoid:inf"), "--schedules: 'sigmoid:inf' should be linear"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence_and_nothing_is_written(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    code, _, errors = finished(cli("benchmark", "methods", *options, "--out", tmp_path / "out"))
+    assert (code, "Traceback" in errors) == (2, False)
+    assert message in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_named_twice_is_run_once() -> None:
+    assert _seeds("0,1,0") == [0, 1]
+    assert [row.name for row in method_rows(TINY, ["BC", "bc"])] == ["BC"]
+
+
+def test_a_run_that_fails_writes_no_result_and_says_why(tmp_path: Path) -> None:
+    steep = replace(TINY, bootstrap=replace(TINY.bootstrap, learning_rate=1e30, warmup_batches=0))
+    (job,) = method_jobs(steep, ["lift"], method_rows(steep, ["BC"]), [0], tmp_path)
+    ended = run_job(job)
+    assert isinstance(ended, Failure)
+    assert "a lower 'learning_rate'" in ended.sentence
+    assert read_result(job) is None
+
+
+@pytest.mark.long
+def test_a_run_whose_trainer_left_batches_out_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_a_trainer(config: Config, run: RunFolder, *others: Any) -> AdaptFigures:
+        (run.training / "000000" / "training.safetensors").write_bytes(b"damaged")
+        return adapt(config, run, *others)
+
+    monkeypatch.setattr(module, "adapt", without_a_trainer)
+    (job,) = method_jobs(TINY, ["lift"], method_rows(TINY, ["HG"]), [0], tmp_path)
+    ended = run_job(job)
+    assert isinstance(ended, Failure)
+    assert "the trainer made 0 of" in ended.sentence
+    assert read_result(job) is None
 
 
 def test_a_trainer_elsewhere_is_refused(tmp_path: Path) -> None:

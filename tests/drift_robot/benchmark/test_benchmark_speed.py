@@ -20,11 +20,12 @@ Rows = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Rows:
-    """Run a benchmark in this process and return its rows."""
+    """Run a benchmark in this process, --quick unless told otherwise, and return its rows."""
     threads = torch.get_num_threads()
 
-    def run(*arguments: str) -> list[dict[str, Any]]:
-        monkeypatch.setattr(sys, "argv", ["drift-robot", "benchmark", *arguments, "--json", "--quick"])
+    def run(*arguments: str, quick: bool = True) -> list[dict[str, Any]]:
+        options = ["--json", "--quick"] if quick else ["--json"]
+        monkeypatch.setattr(sys, "argv", ["drift-robot", "benchmark", *arguments, *options])
         with pytest.raises(SystemExit) as ended:
             main()
         torch.set_num_threads(threads)
@@ -54,19 +55,20 @@ def test_batch_time_tells_the_parts_of_every_form(rows: Rows, vision: tuple[str,
     assert held["LoRA 2"] < held["rank 2"] < held["full rank"]
 
 
-def test_update_latency_tells_every_piece(rows: Rows) -> None:
-    found = rows("update-latency", "--dims", "8,16", "--rank", "2", "--batches", "1")
+@pytest.mark.parametrize("cameras", [(), ("--picture", "16")], ids=["low-dimensional", "cameras"])
+def test_update_latency_tells_every_piece(rows: Rows, cameras: tuple[str, ...]) -> None:
+    found = rows("update-latency", "--dims", "8,16", "--rank", "2", "--batches", "1", *cameras)
     pieces = ["ingest", "training", "check", "publish", "load and warm-up", "swap", "first chunk after it"]
     assert measured(found) == [f"{form}: {p}" for form in ("full rank", "rank 2") for p in [*pieces, "whole update"]]
 
 
 def test_inference_tells_every_way_of_sampling(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference_module, "STEPS", (8, 10))
-    found = rows("inference", "--dims", "8,16", "--rank", "2", "--rounds", "1")
+    found = rows("inference", "--dims", "8,16", "--rank", "2", "--rounds", "1", quick=False)
     sampled = [f"{way} DDIM {n}" for way in ("merged,", "merged and compiled,", "merged, diffusers'") for n in (8, 10)]
     assert measured(found) == [f"{way}: chunk" for way in ["unmerged factors, DDIM 100", *sampled]]
     assert all(row["p50_ms"] <= row["p99_ms"] for row in found)
-    quick = rows("inference", "--dims", "8,16", "--rank", "2", "--rounds", "1", "--quick")
+    quick = rows("inference", "--dims", "8,16", "--rank", "2", "--rounds", "1")
     assert measured(quick) == [way for way in measured(found) if "compiled" not in way]
 
 
