@@ -1,5 +1,6 @@
 """The command line: `drift-robot`. Every command teaches the step of the work that it does."""
 
+import errno
 import getpass
 import os
 import signal
@@ -71,6 +72,7 @@ LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun sta
 console = Console(quiet=not LEADS)
 
 MOST_SEED = 2**31 - 1
+NO_FAULT_OF_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
 Out = Annotated[Path, typer.Option(help="The run's folder; the same for all steps.")]
@@ -680,6 +682,13 @@ def main() -> None:
         _interrupted()
     except (UserError, CalibrationError, DataError, PolicyError, DeviceError) as error:
         Console(stderr=True).print(f"drift-robot: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        if error.errno not in NO_FAULT_OF_OURS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sentence = f"drift-robot: {where}{error.strerror}. Give another folder, or make room or rights there."
+        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(BAD_INPUT)
 
 

@@ -43,8 +43,8 @@ def export_policy(version: Path, out: Path) -> Manifest:
     policy, manifest = load_policy(version)
     staging = out.with_name(f".{out.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
     try:
+        staging.mkdir(parents=True)
         weights = {name: value.contiguous() for name, value in policy.state_dict().items()}
         (staging / WEIGHTS).write_bytes(serialise(weights))
         description = {

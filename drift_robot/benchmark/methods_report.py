@@ -32,7 +32,8 @@ BESIDE_COLUMNS = (
 BESIDE_EXPLANATION = (
     f"Differences and ratios are means over runs with the same task and seed as one of {BASELINE}, with the 95 % "
     "interval of that mean; times are compared between runs on the same machine alone. The last column divides the "
-    f"labels by those with which {MOST_LABELLED} is as successful, read between its rows."
+    f"labels by those with which {MOST_LABELLED} is as successful: by those of its next more successful row, and of "
+    "the next less successful one."
 )
 EXPLANATION = (
     "SR: success rate. MSD: mean and standard deviation of a successful episode's duration. NEL: expert labels "
@@ -111,30 +112,32 @@ def cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
 
 def beside(results: Sequence[Result], tasks: Sequence[str]) -> list[tuple[str, ...]]:
     """Return how each row compares with the baseline over some tasks; see BESIDE_EXPLANATION."""
-    baseline = {(r.task, r.seed): r for r in results if r.row == BASELINE}
+    of_tasks = [result for result in results if result.task in tasks]
+    baseline = {(r.task, r.seed): r for r in of_tasks if r.row == BASELINE}
     rows: list[tuple[str, ...]] = []
-    for name in dict.fromkeys(result.row for result in results):
+    for name in dict.fromkeys(result.row for result in of_tasks):
         pairs = [
             (result, baseline[result.task, result.seed])
-            for result in results
-            if result.row == name and result.task in tasks and (result.task, result.seed) in baseline
+            for result in of_tasks
+            if result.row == name and (result.task, result.seed) in baseline
         ]
-        if not pairs or name == BASELINE:
-            continue
         difference = mean_over_seeds([of_row.success - other.success for of_row, other in pairs])
         comparable = [(of_row, other) for of_row, other in pairs if of_row.machine == other.machine]
         hours = mean_over_seeds([of_row.training_hours / other.training_hours for of_row, other in comparable])
         shares = [label_share(results, name, task) for task in tasks]
-        known = [share for share in shares if share is not None]
-        labels = f"{np.mean(known):.2f}" if len(known) == len(tasks) else "-"
-        rows.append((name, str(len(pairs)), difference.text(2), hours.text(2) if comparable else "-", labels))
+        known, labels = [share for share in shares if share is not None], "-"
+        if len(known) == len(tasks):
+            labels = "{:.2f} to {:.2f}".format(*np.mean(known, axis=0))
+        than_others = difference.text(2) if pairs else "-", hours.text(2) if comparable else "-"
+        rows.append((name, str(len(pairs)), *than_others, labels))
     return rows
 
 
-def label_share(results: Sequence[Result], name: str, task: str) -> float | None:
-    """Return a row's labels by those with which the most labelled method is as successful.
+def label_share(results: Sequence[Result], name: str, task: str) -> tuple[float, float] | None:
+    """Return between what a row's labels are, divided by those with which the most labelled method is as successful.
 
-    None where that one is always less successful, or always more.
+    By those of its next more successful row and of the next less successful one, a row with more labels but less
+    success left out. None where all of its rows are less successful, or all more.
     """
     rows = by_row(results, task)
     points = [
@@ -149,7 +152,9 @@ def label_share(results: Sequence[Result], name: str, task: str) -> float | None
     own = float(np.mean([result.success for result in rows[name]]))
     if not success[0] <= own <= success[-1]:
         return None
-    return float(np.mean([result.labels for result in rows[name]]) / np.interp(own, success, labels[fewest]))
+    below, above = np.searchsorted(success, own, "right") - 1, np.searchsorted(success, own, "left")
+    given = float(np.mean([result.labels for result in rows[name]]))
+    return given / float(labels[fewest[above]]), given / float(labels[fewest[below]])
 
 
 def method_tables(results: Sequence[Result]) -> list[TableOf]:
@@ -165,7 +170,7 @@ def beside_tables(results: Sequence[Result]) -> list[TableOf]:
     tasks = tasks_of(results)
     groups = [(task, [task]) for task in tasks] + ([("all tasks", tasks)] if len(tasks) > 1 else [])
     tables = [(f"Beside {BASELINE}: {title}", BESIDE_COLUMNS, beside(results, group)) for title, group in groups]
-    return [table for table in tables if table[2]]
+    return [table for table in tables if len(table[2]) > 1]
 
 
 def print_tables(results: Sequence[Result], console: Console) -> None:

@@ -90,6 +90,7 @@ def test_every_command_has_help(run_cli: Run, command: tuple[str, ...]) -> None:
         (("doctor", "missing.yaml"), "missing.yaml: cannot be read"),
         (("doctor", "CONFIG", "--out", "CONFIG"), "choose another folder with --out"),
         (("bootstrap", "CONFIG", "--out", "RUN"), "run 'drift-robot collect' first"),
+        (("bootstrap", "CONFIG", "--out", "CONFIG"), "Not a directory. Give another folder"),
         (("adapt", "CONFIG", "--out", "RUN"), "run 'drift-robot bootstrap' first"),
         (("evaluate", "CONFIG", "--out", "RUN"), "run 'drift-robot bootstrap' first"),
         (("evaluate", "CONFIG", "--out", "RUN", "--version", "7"), "holds no version 7"),

@@ -182,10 +182,13 @@ def test_rows_are_set_beside_the_baseline_run_by_run() -> None:
         ),
         result("D(RR)", 2, 0),
     ]
-    assert beside(results, ["lift"]) == [("D(RR)", "2", "0.10 [0.10, 0.10]", "0.50 [0.50, 0.50]", "-")]
+    itself = ("HG", "2", "0.00 [0.00, 0.00]", "1.00 [1.00, 1.00]", "-")
+    assert beside(results, ["lift"]) == [itself, ("D(RR)", "2", "0.10 [0.10, 0.10]", "0.50 [0.50, 0.50]", "-")]
     assert beside(results, ["stacking"]) == []
     elsewhere = [replace(r, machine="another") if r.row == "D(RR)" else r for r in results]
-    assert beside(elsewhere, ["lift"]) == [("D(RR)", "2", "0.10 [0.10, 0.10]", "-", "-")]
+    assert beside(elsewhere, ["lift"]) == [itself, ("D(RR)", "2", "0.10 [0.10, 0.10]", "-", "-")]
+    without = [r for r in results if r.row != "HG"] + [bc(100, 4), bc(500, 18)]
+    assert beside(without, ["lift"])[0] == ("D(RR)", "0", "-", "-", "0.42 to 2.10")
 
 
 def bc(labels: int, successes: int) -> Result:
@@ -194,8 +197,8 @@ def bc(labels: int, successes: int) -> Result:
 
 def test_labels_are_divided_by_those_with_which_bc_is_as_successful() -> None:
     points = [bc(100, 4), bc(500, 12), bc(600, 10), bc(900, 12)]  # 600 and 900 labels are worth no more than 500
-    assert label_share([*points, result("HG", 0, 8)], "HG", "lift") == pytest.approx(210 / 300)
-    assert label_share([*points, result("HG", 0, 12)], "HG", "lift") == pytest.approx(210 / 500)
+    assert label_share([*points, result("HG", 0, 8)], "HG", "lift") == (210 / 500, 210 / 100)
+    assert label_share([*points, result("HG", 0, 12)], "HG", "lift") == (210 / 500, 210 / 500)
     assert label_share([*points, result("HG", 0, 13)], "HG", "lift") is None
     assert label_share([*points, result("HG", 0, 3)], "HG", "lift") is None
     assert label_share([result("HG", 0, 8)], "HG", "lift") is None
