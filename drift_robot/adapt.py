@@ -11,10 +11,7 @@ from itertools import pairwise
 
 import torch
 
-from data.episode import Episode
 from data.events import EventLog
-from data.schema import Outcome, Owner
-from data.session import finished_episodes
 from drift_robot.actor import Actor, Successor
 from drift_robot.alarm import no_alarm
 from drift_robot.calibrate.enforcement import calibration_record
@@ -24,7 +21,7 @@ from drift_robot.config import Config
 from drift_robot.errors import UserError
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
 from drift_robot.remote.courier import GOES_ON, TrainerHandle, start_trainer
-from drift_robot.report import EpisodeFigures
+from drift_robot.report import EpisodeFigures, recorded_figures
 from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.seeds import scene_seed
 from drift_robot.trainer import online_phase
@@ -105,7 +102,7 @@ def _adapt(
         final = swap_target(versions, config.adapt.episodes)
     finally:
         trainer.stop()
-    episodes = episode_figures(run)
+    episodes = recorded_figures(session)
     acted = [episode.version for episode in episodes if episode.version >= 0]
     return AdaptFigures(
         episodes=episodes,
@@ -124,25 +121,6 @@ def swap_target(versions: Versions, episodes: int) -> int:
         if learned <= episodes:
             return version
     raise UserError(f"{versions.folder} holds no policy that may act; run 'drift-robot bootstrap' first.")
-
-
-def episode_figures(run: RunFolder) -> list[EpisodeFigures]:
-    """Return the figures of every finished online episode, from what is on disk."""
-    figures = []
-    for index, path in enumerate(finished_episodes(run.session)):
-        episode = Episode.open(path)
-        owner = episode.column("owner")
-        figures.append(
-            EpisodeFigures(
-                index=index,
-                version=int(episode.column("policy.version").max()),
-                success=episode.outcome is Outcome.SUCCESS,
-                autonomous=bool((owner == Owner.LEARNER).all()),
-                steps=len(owner),
-                expert_labels=int((owner == Owner.EXPERT).sum()),
-            )
-        )
-    return figures
 
 
 def _swap(actor: Actor, versions: Versions, version: int, events: EventLog) -> None:
