@@ -81,7 +81,7 @@ def adapt(module: nn.Module, rank: int, exclude: Iterable[str] = ()) -> list[str
     for name in chosen:
         layer = found[name]
         maximum = min(layer.weight.shape[0], layer.weight.shape[1:].numel())
-        _replace(module, name, LowRankAdapted(layer, min(rank, maximum)))
+        module.set_submodule(name, LowRankAdapted(layer, min(rank, maximum)))
     return chosen
 
 
@@ -91,7 +91,7 @@ def merge(module: nn.Module) -> None:
     for name, layer in list(adapted_layers(module)):
         layer.plain.weight.copy_(layer.merged_weight())
         layer.plain.weight.requires_grad_(True)
-        _replace(module, name, layer.plain)
+        module.set_submodule(name, layer.plain)
 
 
 def adapted_layers(module: nn.Module) -> Iterator[tuple[str, LowRankAdapted]]:
@@ -106,8 +106,3 @@ def _supported(layer: Plain) -> bool:
         return True
     plain = layer.groups == 1 and layer.dilation == (1,) and layer.output_padding == (0,)
     return plain and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-
-
-def _replace(module: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(parent), attribute, layer)

@@ -388,13 +388,13 @@ def modulate(module: nn.Module, exclude: Iterable[str] = ()) -> list[str]:
     layer is a PolicyError.
     """
     excluded = set(exclude)
-    found = {name: child for name, child in module.named_modules() if _modulated_form(child) is not None}
+    forms = {name: _modulated_form(child) for name, child in module.named_modules()}
+    found = {name: form for name, form in forms.items() if form is not None}
     if unknown := excluded - found.keys():
         raise PolicyError(f"rank modulation: no layer is called {sorted(unknown)}; layers are {sorted(found)}.")
     chosen = [name for name in found if name not in excluded]
     for name in chosen:
-        parent, _, attribute = name.rpartition(".")
-        setattr(module.get_submodule(parent), attribute, _modulated_form(found[name]))
+        module.set_submodule(name, found[name])
     return chosen
 
 
@@ -402,8 +402,7 @@ def demodulate(module: nn.Module) -> None:
     """Replace every modulated layer below a module by the plain one: the inverse of `modulate`, at full rank."""
     for name, layer in list(modulated_layers(module)):
         layer.split(layer.max_rank)
-        parent, _, attribute = name.rpartition(".")
-        setattr(module.get_submodule(parent), attribute, layer.plain())
+        module.set_submodule(name, layer.plain())
 
 
 def full_rank(module: nn.Module) -> int:
