@@ -127,7 +127,7 @@ def beside(results: Sequence[Result], tasks: Sequence[str]) -> list[tuple[str, .
         shares = [label_share(results, name, task) for task in tasks]
         known, labels = [share for share in shares if share is not None], "-"
         if len(known) == len(tasks):
-            labels = "{:.2f} to {:.2f}".format(*np.mean(known, axis=0))
+            labels = " to ".join(dict.fromkeys(f"{share:.2f}" for share in np.mean(known, axis=0)))
         than_others = difference.text(2) if pairs else "-", hours.text(2) if comparable else "-"
         rows.append((name, str(len(pairs)), *than_others, labels))
     return rows
