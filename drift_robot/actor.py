@@ -134,8 +134,8 @@ class Actor:
         if self.alarm is None:
             return
         config, device = self._policy.config, self._policy.device
-        pose = torch.tensor([[0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]], device=device)
-        actions = torch.cat([pose, pose[:, 3:4]], dim=1).expand(1, config.pred_horizon, -1)
+        pose = resting_observation(config).commanded.to(device)
+        actions = torch.cat([pose, torch.ones(1, 1, device=device)], dim=1).expand(1, config.pred_horizon, -1)
         condition = torch.zeros(1, self._policy.condition_dim, device=device)
         self.alarm.levels(self._policy, condition, pose, actions[:, config.action_horizon :], actions)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ from data.exchange.formats import Format, Rotation
 from drift_robot.benchmark.commands import app as benchmark_app
 from drift_robot.calibrate.commands import calibrate_app
 from drift_robot.errors import UserError
+from drift_robot.seeds import SEED_LIMIT
 from drift_robot.stages import Stages
 from hardware.emulation.admin import FAULTS, AdminClient, described, fault_request
 from hardware.errors import DeviceError
@@ -71,12 +72,11 @@ app.add_typer(calibrate_app, name="calibrate")
 LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
 console = Console(quiet=not LEADS)
 
-MOST_SEED = 2**31 - 1
 NO_FAULT_OF_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
 Out = Annotated[Path, typer.Option(help="The run's folder; the same for all steps.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Overrides the configuration's seed.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=SEED_LIMIT - 1, help="Overrides the configuration's seed.")]
 Device = Annotated[
     DeviceName | None,
     typer.Option(
@@ -123,7 +123,7 @@ def demo(
     preset: Annotated[
         Preset, typer.Option(help="default: under ten minutes; smoke: a quick try; images: cameras as policy input.")
     ] = Preset.DEFAULT,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Everything follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_LIMIT - 1, help="Everything follows from it.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Where results go [default: runs/demo-PRESET-SEED].")] = None,
     control: Annotated[bool, typer.Option(help="Also train as long without interventions, to compare.")] = True,
 ) -> None:
@@ -681,15 +681,17 @@ def main() -> None:
     except KeyboardInterrupt:
         _interrupted()
     except (UserError, CalibrationError, DataError, PolicyError, DeviceError) as error:
-        Console(stderr=True).print(f"drift-robot: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(BAD_INPUT)
+        _refused(str(error))
     except OSError as error:
         if error.errno not in NO_FAULT_OF_OURS:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        sentence = f"drift-robot: {where}{error.strerror}. Give another folder, or make room or rights there."
-        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(BAD_INPUT)
+        _refused(f"{where}{error.strerror}. Give another folder, or make room or rights there.")
+
+
+def _refused(sentence: str) -> NoReturn:
+    Console(stderr=True).print(f"drift-robot: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(BAD_INPUT)
 
 
 def _interrupted() -> None:

@@ -25,6 +25,7 @@ from drift_robot.figures import LoggingConfig
 from drift_robot.gate import GateConfig
 from drift_robot.gating import SimulatedExpertGatingConfig
 from drift_robot.remote.store import url_fault
+from drift_robot.seeds import SEED_LIMIT
 from hardware.arms.limits import ArmLimits
 from hardware.devices import DevicesConfig
 from hardware.input_devices import DeviceName
@@ -208,7 +209,7 @@ class Config:
     inference_steps: Annotated[int, Field(ge=0, le=7)] = 1
     camera_timeout_s: Annotated[float, Field(gt=0)] = 0.5
     operator: str = "scripted expert"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
 
 
 def load_config(path: Path) -> Config:

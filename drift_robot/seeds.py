@@ -1,5 +1,7 @@
 """The seeds of scenes: each phase has a range of its own, so that no start is both trained and tested on."""
 
+SEED_LIMIT = 2**31
+"""Every seed that a person gives is below this."""
 PHASE_SPAN = 1_000_000
 PHASES = ("demonstrations", "session", "evaluation")
 

@@ -84,20 +84,18 @@ def calibrated_alarm(
     device: torch.device,
     beat: Callable[[], None] = lambda: None,
 ) -> Alarm | None:
-    """Return the alarm of a version with these acting weights, found on a device at the demonstrations.
-
-    See `policies.alarm`.
+    """Return the alarm of a version with these acting weights, found on a device at demonstrations: `policies.alarm`.
 
     None where none is wanted. `beat` is called before each of its pieces. Raises PolicyError if a weight is unfit or
     there is no threshold.
     """
+    pairs = buffer.pairs(Source.DEMONSTRATION, config.action_horizon)
+    if not settings.enabled or not len(pairs):
+        return None
     policy = DiffusionPolicy(config).eval()
     check(weights, policy.state_dict(), "acting weights")
     policy.load_state_dict(weights)
     policy.to(device)
-    pairs = buffer.pairs(Source.DEMONSTRATION, config.action_horizon)
-    if not settings.enabled or not len(pairs):
-        return None
     chosen = np.random.default_rng(0).permutation(pairs)[:ALARM_WINDOWS]
 
     def windows() -> Iterator[tuple[Observation, Observation]]:

@@ -36,7 +36,7 @@ BASELINE = f"unmerged factors, DDIM {PUBLISHED_STEPS}"
 def inference(
     config: PolicyConfig, rank: int, rounds: int, device: torch.device, compiling: bool = True
 ) -> Iterator[str | list[Row]]:
-    """Yield all rows, or before them a sentence on what is left out."""
+    """Yield all rows, or before them a sentence on what is left out; `compiling` has compiled policies among them."""
     observation, actions = made_up(config, 8)
     policy = DiffusionPolicy(config)
     policy.fit_normalizer(observation, actions)
@@ -66,8 +66,6 @@ def inference(
             ways["merged and compiled"] = _compiled(policy, observation)
         except PolicyError as error:
             yield f"Compiled policies are not measured: {error}"
-    else:
-        yield "Compiled policies are not measured, as compiling can take a minute; without --quick they are."
     for way, which in ways.items():
         for steps in STEPS:
             name = f"{way}, DDIM {steps}"

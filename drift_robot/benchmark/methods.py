@@ -149,10 +149,11 @@ def method_rows(
     """Return the rows of the table.
 
     Methods, then BC with other numbers of demonstrations, then D(RR) with other schedules, with other final ranks, and
-    with options. A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1"; an option is one of OPTIONS.
+    with options; what is named twice is one row. A schedule is a kind, or a kind and its steepness as in "sigmoid:0.1";
+    an option is one of OPTIONS.
     Raises UserError for one that there is not.
     """
-    rows = [Row(method, method, config.rank) for method in dict.fromkeys(map(_method, methods))]
+    rows = [Row(method, method, config.rank) for method in map(_method, methods)]
     for count in demonstrations:
         if not 1 <= count <= _demonstrations_of_bc(config):
             raise UserError(
@@ -178,7 +179,7 @@ def method_rows(
         if option not in OPTIONS:
             raise UserError(f"--options: '{option}' should be one of {', '.join(OPTIONS)}.")
         rows.append(Row(f"D(RR) {option}", "D(RR)", replace(config.rank, **OPTIONS[option])))
-    return rows
+    return list({row.name: row for row in rows}.values())
 
 
 def _demonstrations_of_bc(config: Config) -> int:

@@ -10,7 +10,7 @@ from rich.console import Console
 from drift_robot.errors import UserError
 from drift_robot.stages import Stages
 
-MOST_SEEDS = 1_000_000
+SEEDS_BELOW = 1_000_000
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "methods.yaml"
 
 
@@ -128,8 +128,8 @@ def _seeds(text: str) -> list[int]:
 
 def _seed(part: str, text: str) -> int:
     number = int(part) if part.strip().isdecimal() else -1
-    if not 0 <= number < MOST_SEEDS:
-        raise UserError(f"--seeds: '{text}' should be numbers below {MOST_SEEDS}, as in 0,1,2, or a range as in 0-4.")
+    if not 0 <= number < SEEDS_BELOW:
+        raise UserError(f"--seeds: '{text}' should be numbers below {SEEDS_BELOW}, as in 0,1,2, or a range as in 0-4.")
     return number
 
 

@@ -92,6 +92,9 @@ def inference(
     widths = _widths(dims or (QUICK_DIMS if quick else DEFAULT_DIMS))
     config = PolicyConfig(unet_dims=widths, condition_width=128, cameras=cameras)
     rows: list[Row] = []
+    if quick:
+        left_out = "Compiled policies are not measured, as compiling can take a minute; without --quick they are."
+        typer.echo(left_out, err=True)
     for told in measure(config, rank, min(rounds, 3) if quick else rounds, where, compiling=not quick):
         if isinstance(told, str):
             typer.echo(told, err=True)

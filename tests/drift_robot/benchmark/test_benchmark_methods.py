@@ -89,6 +89,7 @@ def test_an_option_that_cannot_be_is_one_sentence_and_nothing_is_written(
 def test_what_is_named_twice_is_run_once() -> None:
     assert _seeds("0,1,0") == [0, 1]
     assert [row.name for row in method_rows(TINY, ["BC", "bc"])] == ["BC"]
+    assert [row.name for row in method_rows(TINY, [], r_mins=[2, 2])] == ["D(RR) r_min 2"]
 
 
 def test_a_run_that_fails_writes_no_result_and_says_why(tmp_path: Path) -> None:
