@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.arrays import compact_column
-from data.episode import Episode, scratch_of
+from data.episode import Episode, rewriting, scratch_of
 from data.errors import DataError
 from data.session import Session, is_episode, sessions_below
 
@@ -54,8 +54,9 @@ def compact(path: Path, progress: Progress) -> Compaction:
 def _compact(episode: Episode) -> None:
     if not episode.finished:
         raise DataError(f"{episode.path} is not whole; repair it first.")
-    for column in episode.columns:
-        compact_column(episode.path / column.name, column, scratch_of(episode.path))
+    with rewriting(episode.path):
+        for column in episode.columns:
+            compact_column(episode.path / column.name, column, scratch_of(episode.path))
 
 
 def _size(folder: Path) -> int:

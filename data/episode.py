@@ -264,6 +264,23 @@ class Episode:
         return float(time_ns[-1] - time_ns[0]) / 1e9 if self.steps else math.nan
 
 
+@contextmanager
+def rewriting(folder: Path) -> Iterator[None]:
+    """Keep an episode to oneself while its files are replaced, each through the one scratch name beside it.
+
+    Raises DataError if another process writes or rewrites it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder} is being written by another process; wait until that has ended.") from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def is_being_written(folder: Path) -> bool:
     """Tell whether a living writer on this machine holds the episode."""
     handle = os.open(folder, os.O_RDONLY)

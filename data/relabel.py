@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from data.arrays import write_group
-from data.episode import BIN, EPISODES, Episode, is_being_written, scratch_of
+from data.episode import BIN, EPISODES, Episode, is_being_written, rewriting, scratch_of
 from data.errors import DataError
 from data.labels import Relabelling, to_attribute
-from data.schema import Outcome, Owner
+from data.schema import JUDGEMENTS, Outcome, Owner
 from data.session import is_session
-
-JUDGEMENTS = (Outcome.SUCCESS, Outcome.FAILURE)
 
 
 def relabel(
@@ -121,7 +119,8 @@ def _check_steps(episode: Episode, steps: tuple[int, int], owner: Owner | None, 
 def _write(episode: Episode, outcome: Outcome, changes: tuple[Relabelling, ...] | list[Relabelling]) -> None:
     changed = to_attribute(changes) | {"outcome": outcome.value}
     try:
-        write_group(episode.path, episode.attributes | changed, scratch_of(episode.path))
+        with rewriting(episode.path):
+            write_group(episode.path, episode.attributes | changed, scratch_of(episode.path))
     except OSError as error:
         raise DataError(f"{episode.path} cannot be written: {error.strerror}.") from error
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.arrays import GrowingArray, read_column, read_rows, write_group
 from data.episode import EPISODES, WHOLE, Episode, scratch_of
+from data.errors import MissingDataError
 from data.schema import ARM_COLUMNS, Outcome
 from data.session import is_episode, is_session, sessions_below, to_bin
 from data.verify import Inspection, episode_folders, inspect, leftovers
@@ -14,7 +15,7 @@ def repair(path: Path) -> list[str]:
     """Repair an episode of a session, or what needs it in a session or a run; return a sentence for each thing done.
 
     An episode keeps its steps before the first bad one, under the name of a whole episode; its outcome is unknown if
-    steps were lost. Raises DataError if the bin holds another of the same name, and for any other folder.
+    steps were lost. Raises DataError if it is not there, the bin holds another of its name, and for any other folder.
     """
     if is_episode(path) and path.parent.name == EPISODES:
         return _repair_episode(path)
@@ -35,6 +36,8 @@ def _remove(entry: Path) -> str:
 
 
 def _repair_episode(path: Path) -> list[str]:
+    if not path.is_dir():
+        raise MissingDataError(f"{path} is not there; 'drift-robot data list' shows a session's episodes.")
     inspection = inspect(path)
     if inspection.good:
         return []

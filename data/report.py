@@ -192,7 +192,7 @@ def save_contact_sheet(episode: Episode, path: Path) -> None:
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(padded)).save(path)
+    Image.fromarray(np.concatenate(padded)).save(path, "PNG")
 
 
 def _tile(picture: Image.Image, caption: str, colour: str) -> Image.Image:

@@ -44,6 +44,10 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+JUDGEMENTS = (Outcome.SUCCESS, Outcome.FAILURE)
+"""The outcomes of which a success rate is made."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One array of an episode: rows of `shape` and `dtype`, stored `chunk` rows to a file."""

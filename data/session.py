@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from data.arrays import write_group
-from data.episode import BIN, EPISODES, PARTIAL, WHOLE, Episode, EpisodeWriter, is_being_written, scratch_of
+from data.episode import BIN, EPISODES, PARTIAL, WHOLE, Episode, EpisodeWriter, is_being_written, rewriting, scratch_of
 from data.errors import DataError
 from data.files import read_json, to_json, write_file
 from data.schema import EpisodeLayout, Outcome
@@ -162,7 +162,8 @@ class Session:
                     raise DataError(f"{taken[0]} exists; discard it before restoring the other.")
                 attributes = Episode.open(path).attributes
                 if attributes["outcome"] == Outcome.DISCARDED.value:
-                    write_group(path, attributes | {"outcome": Outcome.UNKNOWN.value}, scratch_of(path))
+                    with rewriting(path):
+                        write_group(path, attributes | {"outcome": Outcome.UNKNOWN.value}, scratch_of(path))
                 return path.rename(self.folder / EPISODES / path.name)
         raise DataError(f"The bin of session {self.folder} has no episode {index}.")
 

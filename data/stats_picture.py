@@ -54,4 +54,4 @@ def draw(sessions: Sequence[SessionStats], path: Path) -> None:
     marks += [Patch(color=OUTCOME_COLOURS[outcome], label=outcome.value) for outcome in present]
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, format="png", dpi=110)

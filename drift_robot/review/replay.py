@@ -228,4 +228,4 @@ def _draw(done: Replay, path: Path) -> None:
     for panel in panels[0]:
         panel.legend(frameon=False)
     figure.suptitle(f"{done.episode.path.name}, {done.where}, {done.speed:g} times the recorded speed")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, format="png", dpi=110)

@@ -9,7 +9,10 @@ from exchanged import session_of
 
 from data import arrays
 from data.compact import compact
-from data.episode import Episode
+from data.episode import Episode, rewriting
+from data.errors import DataError
+from data.relabel import relabel
+from data.schema import Outcome
 from data.session import Session, finished_episodes
 from data.stats import document, session_stats
 from data.verify import State, verify
@@ -77,3 +80,15 @@ def test_a_damaged_episode_is_left_as_it_is(tmp_path: Path) -> None:
     assert str(broken) in done.left[0]
     assert broken.read_bytes() == content
     assert [finding.state for finding in verify(session)] == [State.WHOLE, State.CORRUPT, State.WHOLE]
+
+
+def test_an_episode_in_which_another_process_writes_is_left_and_told(tmp_path: Path) -> None:
+    session = session_of(tmp_path / "session")
+    before, first = contents(session), finished_episodes(session)[0]
+    with rewriting(first):
+        done = compact(session, silently)
+        with pytest.raises(DataError, match="is being written by another process"):
+            relabel(first, by="me", outcome=Outcome.FAILURE)
+    assert done.left == (f"{first} is being written by another process; wait until that has ended.",)
+    assert compact(session, silently).left == ()
+    assert same(before, contents(session))
