@@ -173,7 +173,8 @@ class Trainer:
         published = {self._versions.path(version).name for version in self._versions.published()}
         for folder in (self._versions.folder, self._run.training):
             for entry in folder.iterdir():
-                if entry.is_dir() and entry.name not in published:
+                half_done = entry.name.startswith(".") or (entry.name.isdecimal() and entry.name not in published)
+                if entry.is_dir() and half_done:
                     shutil.rmtree(entry)
 
     def _restore(self) -> None:
@@ -184,8 +185,9 @@ class Trainer:
         self._manifest = manifest
         figures = manifest.figures.get("online", {})
         finished = finished_episodes(self._run.session)
-        for path in finished[: int(figures.get("episodes", 0))]:
-            if path not in self._learned:
+        learned = figures.get("learned", [path.name for path in finished[: int(figures.get("episodes", 0))]])
+        for path in finished:
+            if path.name in learned and path not in self._learned:
                 self._ingest(path)
         self._say(
             version=manifest.version,
@@ -249,7 +251,8 @@ class Trainer:
         enough = not missing.labels and not missing.episodes
         asked = self._run.train_now.exists()
         self._run.train_now.unlink(missing_ok=True)
-        offer = self._offer() if enough or asked else None
+        last = settings.pace == "episode" and len(self._learned) == settings.episodes  # else it is trained for nothing
+        offer = self._offer() if enough or asked or last else None
         figures = {
             "utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
             **asdict(replace(self._word, losses=self._word.losses[-1:])),
@@ -295,6 +298,7 @@ class Trainer:
                 **self._manifest.figures,
                 "online": {
                     "episodes": len(self._learned),
+                    "learned": [path.name for path in self._learned],
                     "rounds": self._word.rounds,
                     "updates": self._word.updates,
                     "training_seconds": self._word.training_seconds,
@@ -332,6 +336,8 @@ class Trainer:
             fault: str | None = str(error)
         else:
             fault = candidate_fault(candidate, acting, self._canned, self._held_out(), self._config.limits)
+        if self._versions.is_quarantined(self._word.version):
+            fault = f"Version {self._word.version} was rolled back, so what has learned on from it does not act."
         if fault is not None:
             self._say(rejected=self._word.rejected + 1, message=fault, checking_seconds=time.perf_counter() - began)
             return "refused"

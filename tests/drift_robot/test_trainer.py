@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tiny_run import TINY, add_corrected_episode, wait_for
 
 from data.session import Session
 from data.windows import Source
+from drift_robot import trainer as trainer_module
 from drift_robot.bootstrap import load_demonstrations
 from drift_robot.candidate import candidate_fault
 from drift_robot.config import AdaptConfig, Config
@@ -238,3 +240,56 @@ def test_the_online_rank_rises_while_new_interventions_demand_it_and_falls_back(
         run_until_idle(Trainer(replace(eager, rank=replace(eager.rank, rises_at=rises_at)), run), run, index + 1)
         assert json.loads(run.trainer_figures.read_text().splitlines()[-1])["rank"] == rank
         assert load_manifest(run.versions().path(index + 1)).rank == rank
+
+
+def test_what_somebody_has_put_beside_the_versions_stays(eager: Config, run: RunFolder) -> None:
+    copies = [folder / "000000.keep" for folder in (run.versions().folder, run.training)]
+    for copy in copies:
+        shutil.copytree(copy.with_suffix(""), copy)
+    Trainer(eager, run)
+    assert all(copy.is_dir() for copy in copies)
+    assert run.versions().published() == [0]
+
+
+def test_what_has_learned_on_from_a_version_that_is_rolled_back_meanwhile_is_not_published(
+    eager: Config, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_corrected_episode(run, TINY, 0)
+    trainer = Trainer(eager, run)
+    run_until_idle(trainer, run, 1)
+    check = trainer_module.candidate_fault
+
+    def checked_while_the_operator_rolls_back(*arguments: Any) -> str | None:
+        run.versions().quarantine(1)
+        return check(*arguments)
+
+    monkeypatch.setattr(trainer_module, "candidate_fault", checked_while_the_operator_rolls_back)
+    add_corrected_episode(run, TINY, 1)
+    run_until_idle(trainer, run, 2)
+    assert run.versions().good() == [0]
+    word = read_word(run.trainer_status)
+    assert word is not None
+    assert "Version 1 was rolled back" in word.message
+
+
+def test_one_that_is_started_again_knows_by_name_what_it_had_learned_from(eager: Config, run: RunFolder) -> None:
+    first, second, third = (add_corrected_episode(run, TINY, index) for index in range(3))
+    run_until_idle(Trainer(eager, run), run, 3)
+    Session.open(run.session).discard(0)
+    fourth = add_corrected_episode(run, TINY, 3)
+    again = Trainer(eager, run)
+    assert again._learned == [second, third]
+    run_until_idle(again, run, 3)
+    assert again._learned == [second, third, fourth]
+    assert not first.exists()
+
+
+def test_in_lock_step_what_was_learned_last_is_offered_although_few_labels_have_come(
+    eager: Config, run: RunFolder
+) -> None:
+    adapt = replace(eager.adapt, pace="episode", candidate_labels=10_000, episodes=2)
+    trainer = Trainer(replace(eager, adapt=adapt), run)
+    for index, expected in enumerate(([0], [0, 1])):
+        add_corrected_episode(run, TINY, index)
+        run_until_idle(trainer, run, index + 1)
+        assert run.versions().published() == expected
