@@ -83,7 +83,7 @@ class Recorder:
         self._seen = newest.sequence if newest and not life.first else 0
         if not life.first:
             life.say(FaultCleared(DISK))
-        if not life.first and newest and newest.value["order"] == records.END:
+        if not life.first and newest and newest.value["order"] in (records.END, records.BREAK_OFF):
             self._answer(None, Outcome.UNKNOWN)
 
     def drain(self) -> None:

@@ -261,3 +261,10 @@ def test_killed_at_random_moments_it_loses_no_committed_step() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 partial" in done.stdout or "left over" in done.stdout
+
+
+def test_an_episode_that_was_broken_off_is_answered_though_its_recorder_died_before(bench: Bench) -> None:
+    bench.begin(5)
+    bench.control.write({"order": records.BREAK_OFF})
+    bench.recorder(first=False)
+    assert bench.saved() == [EpisodeSaved(None, Outcome.UNKNOWN, 0)]
