@@ -156,10 +156,14 @@ def fetch_figures(run: RunFolder, store: Store) -> None:
 
 @dataclass(frozen=True)
 class Noted:
-    """What a run folder knows of stores: the run's name among all runs, and in which store it was last."""
+    """What a run folder knows of stores: the run's name among all runs, and in which store it was last.
+
+    In a `mirror` everything comes from there, so that what the session has dropped is removed in it.
+    """
 
     run: str
     store: str = ""
+    mirror: bool = False
 
 
 def noted_store(run: RunFolder) -> Noted | None:
@@ -172,9 +176,9 @@ def noted_store(run: RunFolder) -> Noted | None:
         raise DataError(f"{run.remote} is damaged; remove it.") from error
 
 
-def note_store(run: RunFolder, name: str, url: str) -> None:
+def note_store(run: RunFolder, noted: Noted) -> None:
     """Note in which store a run is."""
-    write_json(run.remote, asdict(Noted(name, url)))
+    write_json(run.remote, asdict(noted))
 
 
 def open_session_head(run: RunFolder, store: Store) -> Head:
@@ -182,7 +186,7 @@ def open_session_head(run: RunFolder, store: Store) -> Head:
     noted = noted_store(run)
     if noted is None:
         noted = Noted(secrets.token_hex(16))
-        note_store(run, noted.run, "")
+        note_store(run, noted)
     head, theirs = read_head(store, ROBOT_HEAD), read_head(store, TRAINER_HEAD)
     if any(other is not None and other.run != noted.run for other in (head, theirs)):
         raise StoreError(f"The store {store.url} holds another run; give this one a store of its own.")
@@ -194,7 +198,7 @@ def open_session_head(run: RunFolder, store: Store) -> Head:
     if head is None:
         head = Head(noted.run)
         write_head(store, ROBOT_HEAD, head)
-    note_store(run, noted.run, store.url)
+    note_store(run, Noted(noted.run, store.url))
     return head
 
 

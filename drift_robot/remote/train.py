@@ -18,6 +18,7 @@ from drift_robot.remote.exchange import (
     ROBOT_HEAD,
     TRAINER_HEAD,
     Exchange,
+    Noted,
     clear_incoming,
     fetch_figures,
     note_store,
@@ -171,6 +172,8 @@ class Mirror:
     def _claim(self, name: str) -> None:
         """Take the folder for a mirror of this run, as everything that the session has dropped is removed in it."""
         known = noted_store(self._run)
+        if known is not None and not known.mirror:
+            raise UserError(f"{self._run.path} is a session's own run; choose another --out folder for its mirror.")
         if known is None and any(self._run.path.iterdir()):
             raise UserError(f"{self._run.path} is not empty and no mirror of a run; choose another --out folder.")
         if known is not None and known.run != name:
@@ -178,7 +181,7 @@ class Mirror:
                 f"{self._run.path} mirrors another run than that in {self._store.url}; choose another folder."
             )
         if known is None:
-            note_store(self._run, name, self._store.url)
+            note_store(self._run, Noted(name, self._store.url, mirror=True))
 
 
 class Voice:

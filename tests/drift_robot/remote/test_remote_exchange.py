@@ -21,7 +21,7 @@ from drift_robot.remote import exchange as exchange_module
 from drift_robot.remote import items as items_module
 from drift_robot.remote import train as train_module
 from drift_robot.remote.courier import Courier, carry
-from drift_robot.remote.exchange import ROBOT_HEAD, TRAINER_HEAD, Exchange, note_store
+from drift_robot.remote.exchange import ROBOT_HEAD, TRAINER_HEAD, Exchange, Noted, note_store, offered_episodes
 from drift_robot.remote.items import Head, fetch_item, read_head
 from drift_robot.remote.store import Store, StoreError
 from drift_robot.remote.train import Mirror
@@ -506,9 +506,19 @@ def test_a_folder_that_is_no_mirror_of_this_run_is_left_alone(robot: RunFolder, 
     with pytest.raises(UserError, match="is not empty and no mirror of a run"):
         Mirror(RunFolder(tmp_path / "mine"), store.url).prepare()
     other = small_run(tmp_path / "third")
-    note_store(other, "0" * 32, "elsewhere")
+    note_store(other, Noted("0" * 32, "elsewhere", mirror=True))
     with pytest.raises(UserError, match="mirrors another run"):
         Mirror(other, store.url).prepare()
+
+
+def test_a_session_never_becomes_the_mirror_of_itself(robot: RunFolder, store: Store) -> None:
+    courier_of(robot, store).turn()
+    for path in offered_episodes(robot).values():
+        assert path.exists()
+    before = set(offered_episodes(robot))
+    with pytest.raises(UserError, match="is a session's own run; choose another --out folder"):
+        Mirror(robot, store.url).prepare()
+    assert set(offered_episodes(robot)) == before
 
 
 def test_while_a_store_is_gone_it_is_told_and_what_was_not_sent_is_sent_when_it_is_back(
