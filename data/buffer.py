@@ -184,8 +184,8 @@ class ReplayBuffer:
             numbers.append(candidates[np.minimum(drawn, len(candidates) - 1)])
         return self.gather(np.concatenate(numbers)[part])
 
-    def gather(self, windows: NDArray[np.int64]) -> Batch:
-        """Return the windows of these numbers (B,)."""
+    def gather(self, windows: NDArray[np.int64], pictures: bool = True) -> Batch:
+        """Return the windows of these numbers (B,), without pictures if these are not wanted."""
         observation, action = self._observation_index.rows[windows], self._action_index.rows[windows]
         steps = {name: column.rows for name, column in self._steps.items()}
         return Batch(
@@ -193,7 +193,7 @@ class ReplayBuffer:
             commanded=steps["observation.commanded"][observation[:, -1]],
             gripper=steps["observation.gripper"][observation],
             objects=steps[OBJECTS][observation],
-            images={name: steps[name][observation] for name in self._cameras},
+            images={name: steps[name][observation] for name in self._cameras if pictures},
             actions=steps["action.executed"][action],
             mask=self._mask.rows[windows],
             source=self._source.rows[windows],

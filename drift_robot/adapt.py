@@ -19,6 +19,7 @@ from drift_robot.collect import Progress, noted, store_episode
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.errors import UserError
+from drift_robot.fitting import require_fitting_policy
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
 from drift_robot.remote.courier import GOES_ON, TrainerHandle, start_trainer
 from drift_robot.report import EpisodeFigures, recorded_figures
@@ -50,8 +51,8 @@ def adapt(
 ) -> AdaptFigures:
     """Run online episodes in lock-step until there are as many as configured; go on where an earlier call stopped.
 
-    Raises UserError if there is no policy to start from, no online phase in the method, no calibration that the
-    configuration demands, or another session in this run.
+    Raises UserError if there is no policy to start from that fits, no online phase in the method, no calibration that
+    the configuration demands, or another session in this run.
     """
     online_phase(config)
     with occupied(run):
@@ -66,6 +67,7 @@ def _adapt(
     newest = versions.newest_good()
     if newest is None:
         raise UserError(f"{run.path} holds no policy; run 'drift-robot bootstrap' first.")
+    require_fitting_policy(config, load_manifest(versions.path(newest)), f"version {newest} in {versions.folder}")
     calibration = calibration_record(config, "adapt", say)
     session = open_session(run.session, config)
     layout = episode_layout(config)
@@ -78,7 +80,8 @@ def _adapt(
             for index in range(len(session.episodes()), config.adapt.episodes):
                 trains = trains and _await_trainer(trainer, index - 1, say, events)
                 version = swap_target(versions, max(index - 1, 0))
-                seed = config.seed * 1_000_003 + index
+                scene = session.next_index()  # not one that was discarded
+                seed = config.seed * 1_000_003 + scene
                 new = actor is None or version != actor.version
                 if actor is None:
                     actor = Actor.load(versions.path(version), seed, chosen_device(config.compute))
@@ -87,7 +90,7 @@ def _adapt(
                 if new and config.alarm.enabled and actor.alarm is None:
                     say(no_alarm(version))
                 actor.reseed(seed)
-                for log in run_episodes([cell], actor, [scene_seed(config.seed, "session", index)]):
+                for log in run_episodes([cell], actor, [scene_seed(config.seed, "session", scene)]):
                     store_episode(session, layout, log, events, calibration)
                     if on_episode is not None:
                         on_episode(log)

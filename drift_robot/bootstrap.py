@@ -4,6 +4,7 @@ What is trained at that rank, the configuration's method says.
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
@@ -16,7 +17,6 @@ from safetensors.torch import load_file
 
 from data.buffer import ReplayBuffer
 from data.episode import Episode
-from data.session import Session
 from data.windows import Source, WindowRules
 from drift_robot.collect import Progress
 from drift_robot.compute import chosen_device
@@ -24,8 +24,9 @@ from drift_robot.config import Config
 from drift_robot.distributed import Team, team
 from drift_robot.errors import UserError
 from drift_robot.figures import TrainingFigures
+from drift_robot.fitting import require_fitting_episode
 from drift_robot.lockstep import policy_config
-from drift_robot.run_folder import RunFolder
+from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.training import calibrated_alarm, observation_of, train_batch
 from policies.checkpoint import Manifest, load_manifest, load_training, save
 from policies.errors import PolicyError
@@ -52,7 +53,7 @@ class BootstrapFigures:
 
 
 def load_demonstrations(config: Config, folder: Path) -> ReplayBuffer:
-    """Return the windows of all demonstrations in memory. Raises UserError if there are none."""
+    """Return the windows of all demonstrations in memory. Raises UserError if there are none, or they do not fit."""
     policy = policy_config(config)
     buffer = ReplayBuffer(
         policy.obs_horizon,
@@ -63,8 +64,10 @@ def load_demonstrations(config: Config, folder: Path) -> ReplayBuffer:
     )
     if not (folder / "session.json").exists():
         raise UserError(f"{folder} holds no demonstrations; run 'drift-robot collect' first.")
-    for path in Session.open(folder).episodes():
-        buffer.add(Episode.open(path))
+    for path in open_session(folder, config).episodes():
+        episode = Episode.open(path)
+        require_fitting_episode(config, episode)
+        buffer.add(episode)
     if not len(buffer):
         raise UserError(f"{folder} holds no successful demonstration; run 'drift-robot collect' first.")
     return buffer
@@ -73,10 +76,14 @@ def load_demonstrations(config: Config, folder: Path) -> ReplayBuffer:
 def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFigures:
     """Train the first policy and publish it as version 0; an interrupted bootstrap goes on at its last epoch.
 
-    Processes that torchrun started train it together. Raises UserError for a team that cannot be.
+    Processes that torchrun started train it together. Raises UserError for a team that cannot be, demonstrations or a
+    policy that do not fit the configuration, or if another process works in the run.
     """
     if not run.versions().published():
-        with team(config.compute, config.bootstrap.batch_size) as members:
+        with (
+            team(config.compute, config.bootstrap.batch_size) as members,
+            occupied(run) if members.leads else nullcontext(),
+        ):
             _bootstrap(config, run, progress, members)
     return bootstrap_figures(run.versions().path(0))
 
@@ -189,6 +196,11 @@ def _resume(
     saved = [*sorted(run.bootstrap.glob("[0-9]*")), *run.training.glob("000000")]
     if saved:
         state, manifest = load_training(saved[-1], device)
+        begun = manifest.method, manifest.epochs, manifest.config
+        if begun != (config.method, config.bootstrap.epochs, policy_config(config)):
+            raise UserError(
+                f"{saved[-1]} was begun with another method, policy or number of epochs; remove it to begin anew."
+            )
         return manifest.epoch, state, dict(manifest.figures)
     torch.manual_seed(config.seed)
     policy = DiffusionPolicy(policy_config(config))
@@ -196,7 +208,7 @@ def _resume(
         _load_vision(policy, config.bootstrap.vision_weights)
     windows = buffer.select(Source.DEMONSTRATION)
     chosen = np.random.default_rng(config.seed).permutation(windows)[:NORMALISER_WINDOWS]
-    batch = buffer.gather(np.sort(chosen))
+    batch = buffer.gather(np.sort(chosen), pictures=False)  # of many windows they fill the memory
     policy.fit_normalizer(observation_of(batch), torch.from_numpy(batch.actions))
     state = TrainingState.create(
         policy.to(device), optimizer, scope=config.rank.scope, allocation=config.rank.allocation

@@ -72,7 +72,16 @@ app.add_typer(calibrate_app, name="calibrate")
 LEADS = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
 console = Console(quiet=not LEADS)
 
-NO_FAULT_OF_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+NO_FAULT_OF_OURS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+}
 Mode = Literal["collect", "adapt", "evaluate"]
 ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, such as configs/lift.yaml.", metavar="CONFIG")]
 Out = Annotated[Path, typer.Option(help="The run's folder; the same for all steps.")]
@@ -261,9 +270,9 @@ def evaluate(
         return
     versions = run.versions()
     chosen = versions.newest_good() if version is None else version
-    if chosen is None or not versions.path(chosen).exists():
-        missing = "policy" if chosen is None else f"version {chosen}"
-        raise UserError(f"{versions.folder} holds no {missing}; run 'drift-robot bootstrap' first.")
+    if chosen is None:
+        raise UserError(f"{versions.folder} holds no policy; run 'drift-robot bootstrap' first.")
+    versions.able(chosen)
     count = episodes or settings.evaluate.episodes
     if (driver := _driver(settings, device)) is not None:
         settings = replace(settings, evaluate=replace(settings.evaluate, episodes=count))
@@ -813,7 +822,7 @@ def _say_success(session: Path, version: int | None) -> None:
     from drift_robot.report import recorded_figures
     from drift_robot.statistics import success_rate
 
-    episodes = recorded_figures(Session.open(session))
+    episodes = [episode for episode in recorded_figures(Session.open(session)) if episode.judged]
     alone = sum(episode.success and episode.autonomous for episode in episodes)
     console.print(f"Version {version}: success without help {success_rate(alone, len(episodes))}.")
 

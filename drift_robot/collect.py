@@ -13,7 +13,7 @@ from drift_robot import __version__
 from drift_robot.calibrate.enforcement import calibration_record
 from drift_robot.config import Config
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
-from drift_robot.run_folder import RunFolder, open_session
+from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.seeds import scene_seed
 
 Progress = Callable[[int, int, str], None]
@@ -28,7 +28,8 @@ def noted(session: Session, mode: str, planned: int) -> Iterator[EventLog]:
         ending = "The session broke off."
         try:
             yield events
-            ending = f"All {planned} episodes are done."
+            done = len(session.episodes())
+            ending = f"All {planned} episodes are done." if done >= planned else f"{done} of {planned} were enough."
         except KeyboardInterrupt:
             ending = "The session was interrupted."
             raise
@@ -56,8 +57,14 @@ def store_episode(
 def collect(config: Config, run: RunFolder, progress: Progress) -> int:
     """Record demonstrations until there are as many successful ones as configured; go on where it stopped.
 
-    Returns how many there are. Raises UserError if the configuration demands calibrations that are not there.
+    Returns how many there are. Raises UserError if the configuration demands calibrations that are not there, or
+    another process works in the run.
     """
+    with occupied(run):
+        return _collect(config, run, progress)
+
+
+def _collect(config: Config, run: RunFolder, progress: Progress) -> int:
     calibration = calibration_record(config, "collect")
     session = open_session(run.demonstrations, config)
     layout = episode_layout(config)

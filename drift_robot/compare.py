@@ -17,8 +17,10 @@ from drift_robot.comparison_report import is_established
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.errors import UserError
-from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, policy_config, run_episodes
-from drift_robot.run_folder import RunFolder, open_session
+from drift_robot.evaluate import open_rollouts
+from drift_robot.fitting import require_fitting_policy
+from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
+from drift_robot.run_folder import RunFolder
 from drift_robot.workers import shared_out
 from policies.checkpoint import POLICY_FILE, load_manifest
 
@@ -50,22 +52,13 @@ def open_comparison(config: Config, run: RunFolder, names: tuple[str, str], pair
 def _contender(config: Config, run: RunFolder, name: str) -> Contender:
     versions = run.versions()
     if name.isdecimal():
-        folder = versions.path(int(name))
-        if not folder.exists():
-            there = ", ".join(map(str, versions.good())) or "none"
-            raise UserError(f"{versions.folder} holds no version {int(name)}; there are: {there}.")
-        if versions.is_quarantined(int(name)):
-            raise UserError(f"Version {int(name)} was rolled back and never acts again; compare another one.")
-        shown = f"version {int(name)}"
+        folder, shown = versions.able(int(name)), f"version {int(name)}"
     else:
         folder, shown = Path(name), name
         if not folder.is_dir():
             raise UserError(f"{name} is neither a version's number in {versions.folder} nor a checkpoint's folder.")
-    manifest, wanted = load_manifest(folder), policy_config(config)
-    for key in ("object_dim", "cameras", "obs_horizon", "pred_horizon"):
-        has, needs = getattr(manifest.config, key), getattr(wanted, key)
-        if has != needs:
-            raise UserError(f"{shown} does not fit the configuration: its {key} is {has}, not {needs}.")
+    manifest = load_manifest(folder)
+    require_fitting_policy(config, manifest, shown)
     return Contender(shown, folder.resolve(), manifest.files[POLICY_FILE])
 
 
@@ -78,8 +71,8 @@ def _label(contender: Contender, run: RunFolder) -> str:
 
 def compare(config: Config, comparison: Comparison, workers: int, progress: Progress) -> None:
     """Record the episodes that are missing from a comparison, until it is done or its difference is established."""
-    session, layout = open_session(comparison.folder, config), episode_layout(config)
-    missing = comparison.missing()
+    session, layout = open_rollouts(config, comparison.folder), episode_layout(config)
+    missing = [] if is_established(comparison) else comparison.missing()
     jobs = [
         (config, comparison.scene_seed(turn.pair), comparison.checkpoint(turn.side), turn.pair, turn.side)
         for turn in missing

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from data.episode import Episode
-from data.schema import Outcome
+from data.schema import JUDGEMENTS
 from data.session import finished_episodes
 from drift_robot.seeds import scene_seed
 
@@ -79,7 +79,7 @@ class Comparison:
     def _recorded(self) -> Iterator[Episode]:
         for path in finished_episodes(self.folder):
             episode = Episode.open(path)
-            if {"pair", "side"} <= episode.attributes.keys() and episode.outcome in (Outcome.SUCCESS, Outcome.FAILURE):
+            if {"pair", "side"} <= episode.attributes.keys() and episode.outcome in JUDGEMENTS:
                 yield episode
 
 

@@ -8,23 +8,26 @@ import numpy as np
 import torch
 
 from data.episode import Episode
-from data.schema import Outcome
+from data.schema import JUDGEMENTS, Outcome
 from data.session import Session
 from drift_robot.actor import Actor
 from drift_robot.collect import Progress, noted, store_episode
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config, config_to_dict
 from drift_robot.errors import UserError
+from drift_robot.fitting import require_fitting_policy
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
 from drift_robot.run_folder import RunFolder, open_session
 from drift_robot.seeds import scene_seed
 from drift_robot.statistics import Rate, success_rate
 from drift_robot.workers import shared_out
-from policies.checkpoint import load_manifest
+from policies.checkpoint import POLICY_FILE, load_manifest
 
 CELLS = 25
 BEARING = ("cell", "limits", "policy", "policy_period_s", "inference_steps", "seed")
 """The sections of the configuration on which a rollout depends."""
+ACTED = "policy_sha256"
+"""The attribute of a rollout that tells whose weights acted."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,13 @@ def record_evaluation(
 ) -> Evaluation:
     """Evaluate a version of a run likewise, and record every episode; go on where an earlier call stopped.
 
-    Raises UserError if the recorded ones were rolled out with another configuration.
+    Raises UserError if the version does not fit the configuration, or the recorded episodes are of another one, or of
+    other weights.
     """
-    session, layout = _open_rollouts(config, run.rollouts(version)), episode_layout(config)
+    manifest = load_manifest(run.versions().path(version))
+    require_fitting_policy(config, manifest, f"version {version} in {run.versions().folder}")
+    sha256 = manifest.files[POLICY_FILE]
+    session, layout = open_rollouts(config, run.rollouts(version), sha256), episode_layout(config)
     rollouts = _recorded(session)
     parts = [part for part in _parts(config, episodes) if not rollouts.keys() >= set(part)]
     jobs = [(config, run.versions().path(version), part) for part in parts]
@@ -72,28 +79,37 @@ def record_evaluation(
         for logs in finished:
             for log in logs:
                 if log.seed not in rollouts:
-                    store_episode(session, layout, log, events)
+                    store_episode(session, layout, log, events, {ACTED: sha256})
                     rollouts[log.seed] = _rollout(log)
             progress(min(len(rollouts), episodes), episodes, f"evaluating version {version}")
     wanted = {seed for part in _parts(config, episodes) for seed in part}
     return _evaluation(config, version, {seed: rollouts[seed] for seed in wanted})
 
 
-def _open_rollouts(config: Config, folder: Path) -> Session:
+def open_rollouts(config: Config, folder: Path, sha256: str | None = None) -> Session:
+    """Open a session of rollouts that make one figure, or begin it.
+
+    Raises UserError if it was begun with another configuration, or an episode is of other weights than those of a hash.
+    """
     session = open_session(folder, config)
     begun, now = session.info.configuration, config_to_dict(config)
     for key in BEARING:
         if begun.get(key) != now[key]:
             raise UserError(f"{folder} was recorded with another '{key}'; move it away to evaluate anew.")
+    if sha256 is not None:
+        for path in session.episodes():
+            if Episode.open(path).attributes.get(ACTED, sha256) != sha256:
+                raise UserError(f"{folder} was recorded with other weights; move it away to evaluate anew.")
     return session
 
 
 def _recorded(session: Session) -> dict[int, Rollout]:
-    """Return the rollouts of a session by the seed of their start."""
+    """Return the rollouts of a session by the seed of their start, as far as it is known how they ended."""
     episodes = map(Episode.open, session.episodes())
     return {
         episode.attributes["scene_seed"]: Rollout(episode.outcome is Outcome.SUCCESS, episode.steps)
         for episode in episodes
+        if episode.outcome in JUDGEMENTS
     }
 
 

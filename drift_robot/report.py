@@ -10,7 +10,7 @@ from rich.table import Table
 
 from data.episode import Episode
 from data.errors import DataError
-from data.schema import Outcome, Owner
+from data.schema import JUDGEMENTS, Outcome, Owner
 from data.session import Session
 from drift_robot.charts import ACCENT, EXPERT_COLOUR, MUTED, draw_expert_steps, draw_rolling_success, panels, save_png
 from drift_robot.statistics import Rate
@@ -18,7 +18,10 @@ from drift_robot.statistics import Rate
 
 @dataclass(frozen=True)
 class EpisodeFigures:
-    """One online episode: how it ended, whether the learner did it alone, and the labels that it gave."""
+    """One online episode: how it ended, whether the learner did it alone, and the labels that it gave.
+
+    `judged`: it is known how it ended, as it is not of one that was repaired.
+    """
 
     index: int
     version: int
@@ -26,6 +29,7 @@ class EpisodeFigures:
     autonomous: bool
     steps: int
     expert_labels: int
+    judged: bool = True
 
 
 def recorded_figures(session: Session) -> list[EpisodeFigures]:
@@ -46,6 +50,7 @@ def _figures(episode: Episode) -> EpisodeFigures:
         autonomous=bool((owner == Owner.LEARNER).all()),
         steps=episode.steps,
         expert_labels=int((owner == Owner.EXPERT).sum()),
+        judged=episode.outcome in JUDGEMENTS,
     )
 
 

@@ -17,6 +17,7 @@
 """
 
 import fcntl
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,7 +132,7 @@ def occupied(run: RunFolder) -> Iterator[None]:
 
 
 def open_session(folder: Path, config: Config) -> Session:
-    """Open a data session, or begin it. Raises UserError if it was recorded for another task."""
+    """Open a data session, or begin it. Raises UserError if it was recorded for another task or at another pace."""
     if not (folder / "session.json").exists():
         return Session.create(folder, config.cell.task, config.operator, config_to_dict(config), __version__)
     session = Session.open(folder)
@@ -139,6 +140,12 @@ def open_session(folder: Path, config: Config) -> Session:
         raise UserError(
             f"{folder} holds episodes of task '{session.info.task}', but the configuration says '{config.cell.task}'; "
             "choose another --out folder."
+        )
+    period_s = session.info.configuration.get("policy_period_s", config.policy_period_s)
+    if not math.isclose(period_s, config.policy_period_s, rel_tol=1e-3):
+        raise UserError(
+            f"{folder} holds episodes with a step every {period_s:g} s, but the configuration says "
+            f"'policy_period_s: {config.policy_period_s:g}'; set that, or choose another --out folder."
         )
     return session
 

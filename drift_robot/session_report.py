@@ -17,7 +17,7 @@ from data.episode import Episode
 from data.errors import DataError
 from data.events import read_events, read_lines
 from data.files import write_file, write_json
-from data.schema import Outcome, Owner
+from data.schema import JUDGEMENTS, Outcome, Owner
 from data.session import Session
 from data.stats import episode_stats
 from drift_robot.run_folder import RunFolder
@@ -141,8 +141,9 @@ class SessionReport:
 
     @property
     def success(self) -> Rate:
-        """The success rate of the episodes that count."""
-        return success_rate(sum(row.outcome == Outcome.SUCCESS.value for row in self.whole), len(self.whole))
+        """The success rate of the episodes that count and of which it is known how they ended."""
+        judged = [row.outcome for row in self.whole if row.outcome in JUDGEMENTS]
+        return success_rate(judged.count(Outcome.SUCCESS.value), len(judged))
 
     @property
     def interventions_s(self) -> list[float]:

@@ -6,6 +6,8 @@
 
 from pathlib import Path
 
+from drift_robot.errors import UserError
+
 
 class Versions:
     """The versions in one folder, counted from 0 (the bootstrapped policy)."""
@@ -17,6 +19,15 @@ class Versions:
     def path(self, version: int) -> Path:
         """Return where a version is, or will be published."""
         return self.folder / f"{version:06d}"
+
+    def able(self, version: int) -> Path:
+        """Return where a version is that may act. Raises UserError if there is none of that number, or it is barred."""
+        if not self.path(version).is_dir():
+            there = ", ".join(map(str, self.good())) or "none; run 'drift-robot bootstrap' first"
+            raise UserError(f"{self.folder} holds no version {version}; there are: {there}.")
+        if self.is_quarantined(version):
+            raise UserError(f"Version {version} is barred and never acts again; name another one.")
+        return self.path(version)
 
     def published(self) -> list[int]:
         """Return every published version, quarantined ones too, oldest first."""

@@ -18,7 +18,7 @@ def shared_out(
 ) -> Iterator[Iterator[Result]]:
     """Call `function` with each job in one of `workers` processes; gives the results in the order of the jobs.
 
-    Leaving early, as by Ctrl-C, kills the workers.
+    Who leaves early waits for the jobs that run, not for the others; an exception, as by Ctrl-C, kills the workers.
     """
     pool = ProcessPoolExecutor(max(1, min(workers, len(jobs))), get_context("spawn"), _end_with_parent)
     try:
@@ -30,7 +30,7 @@ def shared_out(
             worker.kill()
         pool.shutdown(cancel_futures=True)  # and waits for its thread, which would else end in a traceback
         raise
-    pool.shutdown()
+    pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -321,6 +321,8 @@ class Control:
         if not self._devices.await_pictures():
             return
         self._life.say(FaultCleared(SESSION))
+        for name in self._life.lines.cameras:
+            self._life.say(FaultCleared(f"pictures of {name}"))  # of one before; what holds still is told again
         self._life.ready()
         while not self._life.over():
             now_ns = self._pace.wait()
@@ -399,7 +401,7 @@ class Control:
         elif isinstance(event, DropLast):
             self._devices.order(records.DROP_LAST)
         elif isinstance(event, TrainNow):
-            self._run.train_now.touch()
+            self._ask_for_training()
         elif isinstance(event, Rollback):
             self._roll_back()
 
@@ -492,6 +494,12 @@ class Control:
         if self._setup.loop.alarm.enabled and actor.alarm is None:
             self._life.say(Said(no_alarm(actor.version)))
 
+    def _ask_for_training(self) -> None:
+        try:
+            self._run.train_now.touch()
+        except OSError as error:
+            self._life.say(Said(f"The trainer cannot be asked to train now: {error}."))
+
     def _roll_back(self) -> None:
         if self._actor is None or not self._setup.adapts:
             self._life.say(Said("There is nothing to roll back: versions are swapped only while adapting."))
@@ -499,5 +507,11 @@ class Control:
         if not [version for version in self._versions.good() if version < self._actor.version]:
             self._life.say(Said(f"Version {self._actor.version} stays: there is no earlier one to go back to."))
             return
-        self._versions.quarantine(self._actor.version)
+        later = [version for version in self._versions.good() if version >= self._actor.version]
+        try:
+            for version in reversed(later):  # what has learned on from it does not act either
+                self._versions.quarantine(version)
+        except OSError as error:
+            self._life.say(Said(f"Version {self._actor.version} goes on, as it cannot be barred: {error}."))
+            return
         self._swap()

@@ -38,6 +38,8 @@ from drift_robot.comparison import Comparison
 from drift_robot.comparison_report import is_established
 from drift_robot.config import ROBOSUITE_TASK_NAMES, Config
 from drift_robot.errors import UserError
+from drift_robot.evaluate import ACTED, open_rollouts
+from drift_robot.fitting import require_fitting_policy
 from drift_robot.gate import (
     EPISODE_PHASES,
     AuthorityChanged,
@@ -104,6 +106,7 @@ from hardware.clock import NS_PER_S
 from hardware.input_devices import DeviceName
 from hardware.interfaces import Verb
 from hardware.rings import RingReader, RingWriter
+from policies.checkpoint import POLICY_FILE, load_manifest
 
 Mode = Literal["collect", "adapt", "evaluate"]
 Say = Callable[[str], None]
@@ -164,9 +167,10 @@ def run_session(
 
     In mode evaluate the newest good version acts, or `version`; or the two of a `comparison`, in turns.
     Goes on where an earlier session of the run stopped. Call it from the main thread: it takes SIGINT, SIGTERM and
-    SIGHUP as the order to end. Raises UserError if there is no policy to start from, no window for the keyboard, a
-    method that does not learn online, no calibration that the configuration demands, another session in this run, or a
-    task that does not run in real time, DataError if there is no episode to lay over the live pictures.
+    SIGHUP as the order to end. Raises UserError if there is no policy to start from that fits the configuration, no
+    window for the keyboard, a method that does not learn online, no calibration that the configuration demands, another
+    session in this run, or a task that does not run in real time, DataError if there is no episode to lay over the live
+    pictures.
     """
     if config.devices is None and config.cell.task in ROBOSUITE_TASK_NAMES:
         raise UserError(f"The task {config.cell.task} runs in lock-step alone: leave out --device and 'input.device'.")
@@ -187,7 +191,7 @@ def run_session(
         raise UserError(f"{config.window.overlay} holds no pictures to lay over the live ones; choose another episode.")
     calibration = calibration_record(config, mode, say)
     config = replace(config, limits=enforced_limits(config))
-    session = open_session(session_folder(run, mode, acting) if comparison is None else comparison.folder, config)
+    session, rollout = _opened(config, run, mode, acting, comparison)
     layout = episode_layout(config)
     processes = ("cell", "arm", "control", "recorder", "teleop", "window", "supervisor", *map(camera, layout.cameras))
     cell, sizes = None, (0, 0)
@@ -207,7 +211,8 @@ def run_session(
         EventLog(session.folder) as events,
     ):
         watch = Supervisor(
-            *(config, run, mode, device, show_window, say, session, cell, lines, events, comparison, calibration),
+            *(config, run, mode, device, show_window, say, session, cell, lines, events, comparison),
+            {**calibration, **rollout},
             evaluated,
         )
         return watch.run()
@@ -218,6 +223,26 @@ def session_folder(run: RunFolder, mode: Mode, version: int | None) -> Path:
     if mode == "evaluate" and version is not None:
         return run.evaluation(version)
     return run.session if mode == "adapt" else run.demonstrations
+
+
+def _opened(
+    config: Config, run: RunFolder, mode: Mode, acting: int | None, comparison: Comparison | None
+) -> tuple[Session, dict[str, str]]:
+    """Open the session that episodes go to, and return what each notes of whose rollout it is.
+
+    Raises UserError if the acting version does not fit the configuration, or what is recorded is of another one.
+    """
+    if comparison is not None:
+        return open_rollouts(config, comparison.folder), {}
+    folder = session_folder(run, mode, acting)
+    if mode == "collect" or acting is None:
+        return open_session(folder, config), {}
+    manifest = load_manifest(run.versions().path(acting))
+    require_fitting_policy(config, manifest, f"version {acting} in {run.versions().folder}")
+    if mode == "adapt":
+        return open_session(folder, config), {}
+    sha256 = manifest.files[POLICY_FILE]
+    return open_rollouts(config, folder, sha256), {ACTED: sha256}
 
 
 def camera(name: str) -> str:
@@ -241,12 +266,12 @@ class Supervisor:
         lines: Lines,
         events: EventLog,
         comparison: Comparison | None,
-        calibration: Mapping[str, Any],
+        attributes: Mapping[str, Any],
         version: int | None,
     ) -> None:
         self._config = config
         self._version = version
-        self._calibration = calibration
+        self._attributes = attributes
         self._run = run
         self._mode = mode
         self._device = device
@@ -258,7 +283,7 @@ class Supervisor:
         self._lines = lines
         self._session = session
         self._planned = getattr(config, mode).episodes if comparison is None else 2 * comparison.pairs
-        self._done = len(session.episodes())
+        self._done = self._count(len(session.episodes()))
         self._first_scene = session.next_index()
         self._speaker = Speaker(lines.words["supervisor"])
         self._listeners = {name: Listener(handle, True) for name, handle in lines.words.items() if name != "supervisor"}
@@ -267,6 +292,8 @@ class Supervisor:
         self._children: dict[str, Child[Any]] = {}
         self._trainer: TrainerHandle | None = None
         self._faults: dict[str, str] = {}
+        self._others_faults: dict[str, str] = {}
+        self._arm_is_new = False
         self._trainer_fault = ""
         self._ending = ""
         self._failed = False
@@ -287,8 +314,8 @@ class Supervisor:
 
     def run(self) -> SessionFigures:
         """Run the session."""
-        if self._done >= self._planned:
-            self._ending = f"All {self._planned} episodes are done already."
+        if self._all_done():
+            self._ending = self._all_done()
             return self._figures()
         self._events.note("begun", mode=self._mode, device=self._device, planned=self._planned, software=__version__)
         with self._signals():
@@ -403,7 +430,7 @@ class Supervisor:
 
     def _recorder_setup(self) -> RecorderSetup:
         layout = episode_layout(self._config)
-        return RecorderSetup(self._session.folder, layout, self._mode != "collect", self._calibration)
+        return RecorderSetup(self._session.folder, layout, self._mode != "collect", self._attributes)
 
     def _teleop_setup(self) -> TeleopSetup:
         config = self._config
@@ -543,10 +570,12 @@ class Supervisor:
             self._say(f"The {name} process has died; it is started again, and the session goes on.")
         child.start()
         self._events.note("restarted", process=name)
-        if name == "arm":
-            self._speaker.say(PlanDone(bool(self._plan_done)))
-            for source, reason in self._faults.items():
-                self._speaker.say(Fault(reason, source))
+
+    def _tell_what_holds(self) -> None:
+        """Tell a new arm process what was said to the one before and still holds."""
+        self._speaker.say(PlanDone(bool(self._plan_done)))
+        for source, reason in {**self._others_faults, **self._faults}.items():
+            self._speaker.say(Fault(reason, source))
 
     def _offered(self) -> tuple[Verb, ...]:
         newest = self._arm.latest()
@@ -556,8 +585,15 @@ class Supervisor:
         for name, listener in self._listeners.items():
             for message in listener.hear():
                 self._take(name, message)
+        if self._arm_is_new:
+            self._arm_is_new = False
+            self._tell_what_holds()  # only now: a new process listens to nothing that was said before
 
     def _take(self, name: str, message: Message) -> None:
+        if isinstance(message, Fault):
+            self._others_faults[message.source] = message.reason
+        elif isinstance(message, FaultCleared):
+            self._others_faults.pop(message.source, None)
         if isinstance(message, Notice) and message.fault:
             self._events.note("fault", sentence=message.sentence)
         if isinstance(message, Said | Notice):
@@ -597,13 +633,14 @@ class Supervisor:
             self._closed()
         elif isinstance(message, Ready):
             self._children[name].ready = True
+            self._arm_is_new |= name == "arm" and self._children[name].restarts > 0
             if name == "control" and self._mode == "adapt" and self._trainer is None:
                 self._start_trainer()  # only now: so the loop, as heavy to load, comes up sooner
             if self._faults.pop(name, None) is not None:
                 self._speaker.say(FaultCleared(name))
 
     def _saved(self, saved: EpisodeSaved) -> None:
-        self._done = saved.done
+        self._done = self._count(saved.done)
         self._began_ns = None
         self._events.note(
             "episode",
@@ -625,20 +662,28 @@ class Supervisor:
         )
         version = f", version {saved.version}" if saved.version >= 0 and self._comparison is None else ""
         self._say(
-            f"Episode {saved.done} of {self._planned}: {saved.outcome.value}, {saved.steps} steps, "
+            f"Episode {self._done} of {self._planned}: {saved.outcome.value}, {saved.steps} steps, "
             f"{saved.expert_labels} of them the expert's{version}."
         )
 
     def _look_at_plan(self) -> None:
         """See whether any further episode is planned; if not, the last one can be dropped for a while."""
-        before, self._plan_done = self._plan_done, ""
-        if self._done >= self._planned:
-            self._plan_done = f"All {self._planned} episodes are done."
-        elif self._comparison is not None and is_established(self._comparison):
-            self._plan_done = "The difference is established, so no more episodes are needed."
+        before, self._plan_done = self._plan_done, self._all_done()
         if bool(self._plan_done) != bool(before):
             self._plan_done_ns = time.monotonic_ns()
             self._speaker.say(PlanDone(bool(self._plan_done)))
+
+    def _all_done(self) -> str:
+        """Return why no further episode is needed, nothing if one is."""
+        if self._done >= self._planned:
+            return f"All {self._planned} episodes are done."
+        if self._comparison is not None and is_established(self._comparison):
+            return "The difference is established, so no more episodes are needed."
+        return ""
+
+    def _count(self, recorded: int) -> int:
+        """Return how many of the planned episodes are done; a comparison's count once it is known how they ended."""
+        return recorded if self._comparison is None else self._planned - len(self._comparison.missing())
 
     def _undo_left_s(self) -> float:
         """Return for how long the last planned episode can still be dropped; a script has nothing to undo."""

@@ -3,18 +3,21 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_run import TINY, silently
 
+from data.buffer import Batch, ReplayBuffer
 from data.windows import Source
 from drift_robot.bootstrap import bootstrap, bootstrap_figures, load_demonstrations, train_longer
 from drift_robot.collect import collect
 from drift_robot.config import Picture
 from drift_robot.errors import UserError
-from drift_robot.run_folder import RunFolder
+from drift_robot.run_folder import RunFolder, occupied
 from drift_robot.training import ALARM_WINDOWS
 from policies.checkpoint import load_manifest, load_policy, load_training
 from policies.schedules import RankSchedule
@@ -162,3 +165,60 @@ def test_the_control_trains_on_from_version_0_and_publishes_nothing(run: RunFold
     assert manifest.rank == TINY.rank.r_min
     assert not same(longer.state_dict(), weights(run))
     assert run.versions().published() == [0]
+
+
+def test_demonstrations_of_another_task_or_pace_are_refused(fresh: RunFolder) -> None:
+    stacking = replace(TINY, cell=replace(TINY.cell, task="stacking"))
+    with pytest.raises(UserError, match="holds episodes of task 'lift', but the configuration says 'stacking'"):
+        bootstrap(stacking, fresh, silently)
+    with pytest.raises(UserError, match=r"a step every 0.1 s, but the configuration says 'policy_period_s: 0.05'"):
+        bootstrap(replace(TINY, policy_period_s=0.05), fresh, silently)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"track_objects": False}, "holds 8 numbers of tracked objects a step, not 0"),
+        ({"cameras": {"wrist": Picture(24, 32)}}, r"holds no pictures of camera 'wrist', not \(24, 32\)"),
+    ],
+)
+def test_demonstrations_that_lack_what_the_policy_observes_are_refused(
+    fresh: RunFolder, changed: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        bootstrap(replace(TINY, cell=replace(TINY.cell, **changed)), fresh, silently)
+
+
+def test_an_interrupted_bootstrap_is_not_gone_on_with_otherwise(fresh: RunFolder) -> None:
+    with pytest.raises(StopError):
+        bootstrap(TINY, fresh, stop_in(3))
+    for other in (
+        replace(TINY, bootstrap=replace(TINY.bootstrap, epochs=2)),
+        replace(TINY, policy=replace(TINY.policy, pred_horizon=8)),
+        replace(TINY, method="HG"),
+    ):
+        with pytest.raises(UserError, match="was begun with another method, policy or number of epochs; remove it"):
+            bootstrap(other, fresh, silently)
+    bootstrap(TINY, fresh, silently)
+
+
+def test_only_one_process_at_a_time_collects_or_bootstraps_in_a_run(fresh: RunFolder) -> None:
+    with occupied(fresh):
+        for job in (collect, bootstrap):
+            with pytest.raises(UserError, match="Another drift-robot works in"):
+                job(TINY, fresh, silently)
+
+
+def test_the_normalisers_are_fitted_without_looking_at_pictures(
+    fresh: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered = list[bool]()
+    gather = ReplayBuffer.gather
+
+    def noting(buffer: ReplayBuffer, windows: np.ndarray, pictures: bool = True) -> Batch:  # type: ignore[type-arg]
+        gathered.append(pictures)
+        return gather(buffer, windows, pictures)
+
+    monkeypatch.setattr(ReplayBuffer, "gather", noting)
+    bootstrap(TINY, fresh, silently)
+    assert gathered[0] is False

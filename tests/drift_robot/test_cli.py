@@ -15,6 +15,7 @@ from tiny_run import (
     group_is_empty,
     in_shared_memory,
     left_in_shared_memory,
+    second_version,
     wait_for,
 )
 
@@ -106,6 +107,7 @@ def test_every_command_has_help(run_cli: Run, command: tuple[str, ...]) -> None:
         (("data", "list", "RUN"), "session.json"),
         (("data", "report", "RUN"), "session.json"),
         (("data", "stats", "RUN"), "holds no session"),
+        (("data", "repair", "EPISODE"), "is not there; 'drift-robot data list' shows"),
         (("data", "relabel", "RUN", "--steps", "a-b"), "--steps is 'a-b', but should be FIRST-LAST"),
         (("data", "relabel", "RUN", "--undo", "--outcome", "success"), "give it alone"),
         (("replay", "RUN"), "run is not there; 'drift-robot data list' shows"),
@@ -121,6 +123,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(
     pictures = tmp_path / "pictures.yaml"
     pictures.write_text("cell: {cameras: {front: {}}}")
     places = {"CONFIG": config, "RUN": tmp_path / "run", "ROBOSUITE": ROBOSUITE, "PICTURES": pictures}
+    places["EPISODE"] = places["RUN"] / "session" / "episodes" / "000099.zarr"
     code, _, errors = run_cli(*(places.get(argument, argument) for argument in arguments))
     assert code == 2
     assert words in errors
@@ -242,3 +245,16 @@ def children(pid: int) -> int:
         except OSError:
             continue
     return count
+
+
+def test_a_version_that_was_rolled_back_is_not_evaluated_either(run_cli: Run, config: Path, run: RunFolder) -> None:
+    second_version(run)
+    run.versions().quarantine(1)
+    code, _, errors = run_cli("evaluate", config, "--out", run.path, "--version", "1")
+    assert (code, "Version 1 is barred and never acts again" in errors) == (2, True)
+
+
+def test_a_picture_is_a_png_whatever_it_is_called(run_cli: Run, run: RunFolder, tmp_path: Path) -> None:
+    picture = tmp_path / "picture"
+    assert run_cli("data", "stats", run.demonstrations, "--picture", picture)[0] == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")

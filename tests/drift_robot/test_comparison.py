@@ -19,6 +19,7 @@ from drift_robot.compare import compare, open_comparison
 from drift_robot.comparison import Comparison, Contender, Side, Turns
 from drift_robot.comparison_report import PICTURE_FILE, REPORT_FILE, report_on, unveil
 from drift_robot.errors import UserError
+from drift_robot.evaluate import open_rollouts
 from drift_robot.lockstep import episode_layout
 from drift_robot.run_folder import RunFolder
 
@@ -252,3 +253,19 @@ def test_versions_are_compared_in_lock_step_on_the_same_starts_and_go_on_where_i
 
 def executed(episode: Episode) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(episode.column("action.executed"))
+
+
+def test_a_comparison_is_not_gone_on_with_in_another_cell_nor_beyond_an_established_difference(run: RunFolder) -> None:
+    second_version(run)
+    comparison = open_comparison(TINY, run, ("0", "1"), 10)
+    open_rollouts(TINY, comparison.folder)
+    other = replace(TINY, cell=replace(TINY.cell, deployment_offset_m=(0.0, 0.05, 0.0)))
+    with pytest.raises(UserError, match="recorded with another 'cell'"):
+        compare(other, comparison, 1, silently)
+    for turn in comparison.turns():
+        if turn.pair < 9:
+            record(comparison, turn.pair, turn.side, Outcome.SUCCESS if turn.side == "A" else Outcome.FAILURE)
+    compare(TINY, comparison, 1, silently)
+    assert len(comparison.recorded()) == 18
+    told = [json.loads(line) for line in (comparison.folder / "events.jsonl").read_text().splitlines()]
+    assert told[-1]["sentence"] == "18 of 20 were enough."
