@@ -321,8 +321,8 @@ class Control:
         if not self._devices.await_pictures():
             return
         self._life.say(FaultCleared(SESSION))
-        for name in self._life.lines.cameras:
-            self._life.say(FaultCleared(f"pictures of {name}"))  # of one before; what holds still is told again
+        for name in () if self._life.first else self._life.lines.cameras:
+            self._life.say(FaultCleared(f"pictures of {name}"))  # told by the one before; what holds is told again
         self._life.ready()
         while not self._life.over():
             now_ns = self._pace.wait()

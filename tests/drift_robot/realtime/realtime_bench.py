@@ -46,9 +46,11 @@ def life_of(name: str, lines: Lines, first: bool = True) -> Life:
 
 
 @contextmanager
-def running(body: Callable[[object, Life], None], setup: object, name: str, lines: Lines) -> Iterator[None]:
+def running(
+    body: Callable[[object, Life], None], setup: object, name: str, lines: Lines, first: bool = True
+) -> Iterator[None]:
     """Run a process's body in a thread, until the context is left."""
-    thread = threading.Thread(target=body, args=(setup, life_of(name, lines)))
+    thread = threading.Thread(target=body, args=(setup, life_of(name, lines, first)))
     thread.start()
     try:
         yield

@@ -21,7 +21,7 @@ from drift_robot.realtime import records
 from drift_robot.realtime.arm_process import SESSION
 from drift_robot.realtime.control_process import ControlSetup, Devices, run_control
 from drift_robot.realtime.lines import Lines
-from drift_robot.realtime.messages import Listener, Message, Said
+from drift_robot.realtime.messages import Listener, Message, Ready, Said
 from drift_robot.status import Cadence
 from hardware.arms.controller import Authority
 from hardware.clock import NS_PER_S
@@ -123,6 +123,26 @@ def test_a_camera_without_new_pictures_stops_the_arm_until_it_has_them_again(lin
             assert FaultCleared("pictures of front") not in heard
             going.set()
             assert eventually(lambda: has_said(FaultCleared("pictures of front")))
+
+
+def test_one_that_is_started_again_takes_back_what_the_one_before_said_of_cameras(lines: Lines, tmp_path: Path) -> None:
+    arm, camera = RingWriter(lines.arm), RingWriter(lines.cameras["front"])
+    words, heard = Listener(lines.words["control"], True), list[Message]()
+
+    def picture() -> None:
+        write(arm, time.monotonic_ns())
+        camera.write({"capture_ns": time.monotonic_ns(), "image": np.zeros((24, 32, 3), np.uint8)})
+
+    def has_come_up() -> bool:
+        heard.extend(words.hear())
+        return Ready() in heard
+
+    with (
+        repeated(picture, 0.01),
+        running(run_control, setup(tmp_path), "control", lines, first=False),
+    ):
+        assert eventually(has_come_up)
+    assert FaultCleared("pictures of front") in heard
 
 
 def test_an_alarm_is_told_to_recorder_and_operator_and_a_call_for_help_to_the_gate(

@@ -208,8 +208,9 @@ def test_after_a_roll_back_nothing_acts_until_the_earlier_version_is_loaded(
     ):
         try:
             assert operator.sees(Phase.IDLE)
+            publish(run, 2, up_m=10.0)  # has learned on from version 1, and waits for the next reset
             operator.says(Verb.ROLLBACK)
-            assert eventually(lambda: run.versions().is_quarantined(1))
+            assert eventually(lambda: run.versions().good() == [0])
             operator.says(Verb.RESUME)
             assert operator.sees(Phase.LEARNER)
             assert operator.stays(Phase.LEARNER), "the version that was rolled back drives"
@@ -234,6 +235,9 @@ def test_a_version_that_cannot_be_read_now_is_not_barred(run: RunFolder, monkeyp
         operator.press(Verb.RESET, Phase.RESETTING)
         assert operator.hears("Version 1 does not act yet: too many files are open. Version 0 goes on.")
         assert operator.sees(Phase.IDLE)
+        run.train_now.symlink_to(run.path / "gone" / "train_now")
+        operator.says(Verb.TRAIN_NOW)
+        assert operator.hears("The trainer cannot be asked to train now: .*No such file"), operator.heard
         monkeypatch.undo()
         operator.press(Verb.RESET, Phase.RESETTING)
         assert operator.hears("Version 1 acts from here on")
