@@ -27,9 +27,10 @@ def chosen_device(choice: DeviceChoice) -> "torch.device":
 
 
 def processor_name(device: "torch.device") -> str:
-    """Return the name of the GPU, or of the CPU, that a device is."""
+    """Return the name of the GPU, or of the CPU, that a device is; with its model where the name tells of no one."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return about_processor("model name") or f"{platform.machine()} CPU"
+    name, (family, model) = about_processor("model name"), map(about_processor, ("cpu family", "model"))
+    return f"{name} ({family}/{model})" if name and model else name or f"{platform.machine()} CPU"

@@ -23,6 +23,7 @@ class LowRankAdapted(nn.Module):
     def __init__(self, plain: Plain, rank: int) -> None:
         super().__init__()
         self.plain = plain
+        self._shape = plain.weight.shape  # a quantised weight is restored whenever it is looked at
         plain.weight.requires_grad_(False)
         rows, columns = plain.weight.shape[0], plain.weight.shape[1:].numel()
         bound = 1 / math.sqrt(columns)
@@ -55,7 +56,7 @@ class LowRankAdapted(nn.Module):
         plain = self.plain
         if isinstance(plain, nn.Linear):
             return F.linear(F.linear(x, self.a), self.b)
-        kernel = self.a.view(-1, *plain.weight.shape[1:])
+        kernel = self.a.view(-1, *self._shape[1:])
         if isinstance(plain, nn.ConvTranspose1d):  # its matrix is (in, out * kernel), so the thin signal comes first
             thin = F.conv1d(x, self.b.T[:, :, None])
             return F.conv_transpose1d(thin, kernel, None, plain.stride, int(plain.padding[0]))

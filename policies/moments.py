@@ -34,21 +34,36 @@ def square_to_factors(square: Tensor, to: Factors) -> Factors:
     return mean_to_factors(square, Factors(to.u**2, to.s**2, to.v**2))
 
 
-def mean_between_factors(mean: Factors, old: Factors, new: Factors) -> Factors:
-    """Return the first moments in a new basis, by way of the old basis's coordinates of the new one."""
-    along_v = (mean.u / _safe(old.s)) @ (_left_inverse(old.v) @ new.v)
-    along_u = (mean.v / _safe(old.s)) @ (_left_inverse(old.u) @ new.u)
+@dataclass(frozen=True)
+class Turn:
+    """From one basis of factors to another: the coordinates (r_old, r_new) of the new u and v in the old ones."""
+
+    old: Factors
+    new: Factors
+    along_u: Tensor
+    along_v: Tensor
+
+
+def turn(old: Factors, new: Factors) -> Turn:
+    """Return the turn from one basis to another, by least squares where the new one leaves the old one's span."""
+    return Turn(old, new, _left_inverse(old.u) @ new.u, _left_inverse(old.v) @ new.v)
+
+
+def mean_between_factors(mean: Factors, turn: Turn) -> Factors:
+    """Return the first moments in a new basis."""
+    old, new = turn.old, turn.new
+    along_v = (mean.u / _safe(old.s)) @ turn.along_v
+    along_u = (mean.v / _safe(old.s)) @ turn.along_u
     return Factors(along_v * new.s, (new.u * along_v).sum(0), along_u * new.s)
 
 
-def square_between_factors(square: Factors, old: Factors, new: Factors) -> Factors:
+def square_between_factors(square: Factors, turn: Turn) -> Factors:
     """Return the second moments in a new basis.
 
     Each new direction is a mixture of old ones, weighted by its squared coordinates; what lies outside the old
     span is given the mean of the old directions, so that a new direction does not start with a giant step.
     """
-    weights_v = (_left_inverse(old.v) @ new.v) ** 2
-    weights_u = (_left_inverse(old.u) @ new.u) ** 2
+    old, new, weights_u, weights_v = turn.old, turn.new, turn.along_u**2, turn.along_v**2
     along_v = _mix(square.u / _safe(old.s) ** 2, weights_v)
     along_u = _mix(square.v / _safe(old.s) ** 2, weights_u)
     return Factors(along_v * new.s**2, _mix(square.s, weights_u * weights_v), along_u * new.s**2)

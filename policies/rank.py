@@ -474,7 +474,8 @@ def orthonormalise(module: nn.Module, optimizer: torch.optim.Optimizer | None) -
         for parameter, value in zip(parameters, (new.u, new.s, new.v), strict=True):
             parameter.copy_(value)
         if optimizer is not None:
-            _carry(optimizer, parameters, parameters, old, new)
+            along_u, along_v = (torch.linalg.solve_triangular(r, b, upper=True) for r, b in ((r_u, a), (r_v, bh.T)))
+            _carry(optimizer, parameters, parameters, old, new, moments.Turn(old, new, along_u, along_v))
 
 
 class Merging(Protocol):
@@ -548,8 +549,12 @@ def _carry(
     after: list[nn.Parameter],
     old: Factors | None,
     new: Factors | None,
+    turn: moments.Turn | None = None,
 ) -> None:
-    """Exchange a layer's parameters in the optimiser and give the new ones the old ones' moments."""
+    """Exchange a layer's parameters in the optimiser and give the new ones the old ones' moments.
+
+    The turn from the old factors to the new ones, if there are both, can be given where it is known.
+    """
     for group in optimizer.param_groups:
         at = next((i for i, p in enumerate(group["params"]) if p is before[0]), None)
         if at is not None:
@@ -557,8 +562,10 @@ def _carry(
     states = [optimizer.state.pop(parameter, {}) for parameter in before]
     if not all("exp_avg" in state for state in states):
         return
-    means = _convert("exp_avg", states, old, new)
-    squares = _convert("exp_avg_sq", states, old, new)
+    if turn is None and old is not None and new is not None:
+        turn = moments.turn(old, new)
+    means = _convert("exp_avg", states, old, new, turn)
+    squares = _convert("exp_avg_sq", states, old, new, turn)
     for parameter, mean, square in zip(after, means, squares, strict=True):
         optimizer.state[parameter] = {
             "step": states[0]["step"].clone(),
@@ -568,16 +575,18 @@ def _carry(
 
 
 @torch.no_grad()
-def _convert(key: str, states: list[dict[str, Tensor]], old: Factors | None, new: Factors | None) -> list[Tensor]:
+def _convert(
+    key: str, states: list[dict[str, Tensor]], old: Factors | None, new: Factors | None, turn: moments.Turn | None
+) -> list[Tensor]:
     """Return the moments called `key` of the new parameters from the states of the old ones."""
     is_mean = key == "exp_avg"
     if old is None and new is not None:
         moment = states[0][key].flatten(1)
         to_factors = moments.mean_to_factors if is_mean else moments.square_to_factors
         converted = to_factors(moment, new)
-    elif old is not None and new is not None:
+    elif turn is not None:
         between = moments.mean_between_factors if is_mean else moments.square_between_factors
-        converted = between(Factors(*(state[key] for state in states)), old, new)
+        converted = between(Factors(*(state[key] for state in states)), turn)
     elif old is not None:
         to_weight = moments.mean_to_weight if is_mean else moments.square_to_weight
         return [to_weight(Factors(*(state[key] for state in states)), old)]

@@ -113,7 +113,7 @@ def _train(dims: tuple[int, ...], rank: int, cores: list[int], device: str, read
     """Train until killed; say when the first batch is done."""
     os.sched_setaffinity(0, cores)
     os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + TRAINER_NICENESS)
-    torch.set_num_threads(len(cores))
+    torch.set_num_threads(1)  # as a session's has
     config = PolicyConfig(unet_dims=dims, condition_width=128)
     observation, actions = made_up(config, 64)
     policy = DiffusionPolicy(config)

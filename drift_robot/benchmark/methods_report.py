@@ -111,11 +111,13 @@ def cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
 
 
 def beside(results: Sequence[Result], tasks: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return how each row compares with the baseline over some tasks; see BESIDE_EXPLANATION."""
+    """Return how each row that was run in all of some tasks compares with the baseline; see BESIDE_EXPLANATION."""
     of_tasks = [result for result in results if result.task in tasks]
     baseline = {(r.task, r.seed): r for r in of_tasks if r.row == BASELINE}
     rows: list[tuple[str, ...]] = []
     for name in dict.fromkeys(result.row for result in of_tasks):
+        if {result.task for result in of_tasks if result.row == name} != set(tasks):
+            continue
         pairs = [
             (result, baseline[result.task, result.seed])
             for result in of_tasks
@@ -137,13 +139,15 @@ def label_share(results: Sequence[Result], name: str, task: str) -> tuple[float,
     """Return between what a row's labels are, divided by those with which the most labelled method is as successful.
 
     By those of its next more successful row and of the next less successful one, a row with more labels but less
-    success left out. None where all of its rows are less successful, or all more.
+    success left out; of all of them the row's own seeds. None where all are less successful, or all more.
     """
     rows = by_row(results, task)
+    seeds = {result.seed for result in rows.get(name, [])}
+    matched = [[result for result in of_row if result.seed in seeds] for of_row in rows.values()]
     points = [
         (float(np.mean([r.labels for r in of_row])), float(np.mean([r.success for r in of_row])))
-        for of_row in rows.values()
-        if of_row[0].method == MOST_LABELLED
+        for of_row in matched
+        if of_row and of_row[0].method == MOST_LABELLED
     ]
     labels, success = np.array(sorted(points)).T if points else np.empty((2, 0))
     success, fewest = np.unique(np.maximum.accumulate(success), return_index=True)

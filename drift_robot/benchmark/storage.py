@@ -159,22 +159,21 @@ def _produce(frames: RingWriter, arm: RingWriter, steps: Sequence[Step], seconds
 
 
 def _write_plain(folder: Path, steps: Sequence[Step]) -> dict[str, float]:
-    """Write a second of pictures and arm log with the zarr library."""
+    """Write a second of pictures and arm log with the zarr library, to arrays that are there already, as ours are."""
     path = folder / "plain.zarr"
     shutil.rmtree(path, ignore_errors=True)
     arm = np.random.default_rng(1).normal(size=(ARM_HZ, 37)).astype(np.float32)
+    group = zarr.open_group(path, mode="w")
+    columns = {name: np.asarray(value) for name, value in steps[0].row().items()}
+    arrays = {
+        name: group.create_array(
+            name, shape=(0, *value.shape), chunks=(1 if value.ndim == 3 else 256, *value.shape), dtype=value.dtype
+        )
+        for name, value in columns.items()
+    }
+    log = group.create_array("arm", shape=(0, arm.shape[1]), chunks=(4096, arm.shape[1]), dtype=arm.dtype)
 
     def work() -> None:
-        group = zarr.open_group(path, mode="w")
-        first = steps[0].row()
-        columns = {name: np.asarray(value) for name, value in first.items()}
-        arrays = {
-            name: group.create_array(
-                name, shape=(0, *value.shape), chunks=(1 if value.ndim == 3 else 256, *value.shape), dtype=value.dtype
-            )
-            for name, value in columns.items()
-        }
-        log = group.create_array("arm", shape=(0, arm.shape[1]), chunks=(4096, arm.shape[1]), dtype=arm.dtype)
         for step in steps:
             for name, value in step.row().items():
                 arrays[name].append(np.asarray(value)[None])

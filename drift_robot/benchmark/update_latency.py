@@ -36,7 +36,7 @@ from policies.policy import DiffusionPolicy
 from policies.training import TrainingState
 
 BASELINE = "full rank"
-DEMONSTRATIONS, CANNED, BATCH = 4, 16, 64
+DEMONSTRATIONS, CANNED, BATCH = 20, 16, 64  # as many as let the alarm be calibrated on all that it uses
 
 
 def update_latency(

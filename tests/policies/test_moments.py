@@ -10,6 +10,7 @@ from policies.moments import (
     square_between_factors,
     square_to_factors,
     square_to_weight,
+    turn,
 )
 
 
@@ -55,7 +56,7 @@ def test_between_factors_the_basis_is_turned_with_nothing_lost_that_the_old_one_
     old, new = some_factors(7, 9, 7, seed=1), some_factors(7, 9, 3, seed=2)
     new = Factors(new.u, new.s, old.v @ (old.v.T @ new.v))  # within the old span
     gradient = torch.randn(7, 9, dtype=torch.float64)
-    found = mean_between_factors(factor_gradients(gradient, old), old, new)
+    found = mean_between_factors(factor_gradients(gradient, old), turn(old, new))
     for value, expected in zip(parts(found), parts(factor_gradients(gradient, new)), strict=True):
         torch.testing.assert_close(value, expected)
 
@@ -67,7 +68,7 @@ def test_between_factors_a_drifted_basis_is_turned_exactly_too() -> None:
     new = some_factors(6, 9, 3, seed=2)
     new = Factors(new.u, new.s, old.v @ torch.randn(6, 3, dtype=torch.float64))
     gradient = torch.randn(6, 9, dtype=torch.float64)
-    found = mean_between_factors(factor_gradients(gradient, old), old, new)
+    found = mean_between_factors(factor_gradients(gradient, old), turn(old, new))
     for value, expected in zip(parts(found), parts(factor_gradients(gradient, new)), strict=True):
         torch.testing.assert_close(value, expected)
 
@@ -77,7 +78,7 @@ def test_between_equal_bases_the_second_moments_of_the_kept_directions_are_uncha
     old = some_factors(7, 9, 4)
     new = Factors(old.u[:, :kept], old.s[:kept], old.v[:, :kept])
     square = Factors(*(torch.rand_like(part) for part in parts(old)))
-    found = square_between_factors(square, old, new)
+    found = square_between_factors(square, turn(old, new))
     torch.testing.assert_close(found.u, square.u[:, :kept])
     torch.testing.assert_close(found.s, square.s[:kept])
     torch.testing.assert_close(found.v, square.v[:, :kept])
@@ -90,7 +91,7 @@ def test_a_direction_that_is_new_gets_the_mean_second_moment_and_not_zero() -> N
     variance = 0.3
     square = square_to_factors(torch.full((8, 9), variance, dtype=torch.float64), old)
     expected = square_to_factors(torch.full((8, 9), variance, dtype=torch.float64), new)
-    for value, other in zip(parts(square_between_factors(square, old, new)), parts(expected), strict=True):
+    for value, other in zip(parts(square_between_factors(square, turn(old, new))), parts(expected), strict=True):
         torch.testing.assert_close(value, other)
 
 
@@ -123,6 +124,6 @@ def test_moments_are_carried_where_an_svd_does_not_converge(monkeypatch: pytest.
     for name in ("svd", "svdvals", "pinv", "matrix_rank", "cond"):
         monkeypatch.setattr(torch.linalg, name, fails)
     old, new, mean = (some_factors(7, 9, 4, seed) for seed in range(3))
-    for carried in (mean_between_factors(mean, old, new), square_between_factors(mean, old, new)):
+    for carried in (mean_between_factors(mean, turn(old, new)), square_between_factors(mean, turn(old, new))):
         assert all(part.isfinite().all() for part in parts(carried))
     assert mean_to_weight(mean, old).isfinite().all()

@@ -161,6 +161,7 @@ def test_the_report_has_a_row_a_method_and_all_raw_figures(tmp_path: Path) -> No
         result("HG", 1, 14),
         result("BC", 0, 8, online=0),
         result("HG", 0, 3, task="stacking"),
+        result("BC", 0, 8, online=0, task="stacking"),
     ]
     write_report(results, tmp_path)
     table = (tmp_path / "table.md").read_text()
@@ -169,7 +170,7 @@ def test_the_report_has_a_row_a_method_and_all_raw_figures(tmp_path: Path) -> No
     assert "24.0" in table
     assert "### stacking" in table
     assert "### Beside HG: all tasks" in table
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 4
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 5
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     print_tables(results, Console(file=(tmp_path / "screen").open("w"), width=200))
 
@@ -203,6 +204,15 @@ def test_labels_are_divided_by_those_with_which_bc_is_as_successful() -> None:
     assert label_share([*points, result("HG", 0, 13)], "HG", "lift") is None
     assert label_share([*points, result("HG", 0, 3)], "HG", "lift") is None
     assert label_share([result("HG", 0, 8)], "HG", "lift") is None
+    other_seed = replace(bc(100, 12), row="BC 500", seed=1)
+    assert label_share([*points, other_seed, result("HG", 0, 8)], "HG", "lift") == (210 / 500, 210 / 100)
+
+
+def test_over_all_tasks_only_rows_are_compared_that_were_run_in_all() -> None:
+    results = [result(row, 0, 10, task=task) for row in ("HG", "D(RR)") for task in ("lift", "stacking")]
+    results.append(result("DSR", 0, 10, task="lift"))
+    assert [row[0] for row in beside(results, ["lift", "stacking"])] == ["HG", "D(RR)"]
+    assert [row[0] for row in beside(results, ["lift"])] == ["HG", "D(RR)", "DSR"]
 
 
 def test_its_configuration_is_valid_and_visits_a_step_that_dsr_trains() -> None:
