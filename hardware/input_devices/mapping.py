@@ -24,7 +24,7 @@ Direction = Literal[
 ]  # fmt: skip
 Function = Verb | Literal["gripper"]
 Functions = Function | tuple[Function, ...]
-"""What a control does; of several, the first one that would be followed now."""
+"""What a control does; of several, the first one that would be followed when it goes down."""
 Style = Literal["toggle", "deadman"]
 REST_NS = NS_PER_S // 5
 """How long a device that was lost has to be at rest before it moves the arm again."""
@@ -42,9 +42,9 @@ class MappingConfig:
     """What a device's controls do.
 
     `motions` names the direction of each control at value +1; `buttons` the verb, or "gripper" for the toggle, or
-    several, of which the first does that would be followed now; `deadman` the control that is held for a dead-man
-    takeover. `facing_rad` is the operator's line of sight about the base's z axis: pi where she faces the arm. `labels`
-    are the words on the controls for people.
+    several, of which the first does that would be followed when it goes down; `deadman` the control that is held for a
+    dead-man takeover. `facing_rad` is the operator's line of sight about the base's z axis: pi where she faces the arm.
+    `labels` are the words on the controls for people.
     """
 
     motions: dict[str, Direction]
@@ -145,13 +145,15 @@ class MappingChange:
 class Mapper:
     """The state between two readings of one device: gestures, the gripper's toggle and the verbs not yet handed out.
 
-    `offered` are the verbs that would be followed now, for controls that do the first of several.
+    `offered` are the verbs that would be followed now. Of several, a gesture asks for the one that was offered when its
+    first button went down: a long press that should hold the arm must not set one going that has just held by itself.
     """
 
     def __init__(self, config: MappingConfig, gripper: float = 1.0) -> None:
         self.config = config
         self.gripper = gripper
         self.offered: tuple[Verb, ...] = ()
+        self._offered_at: dict[str, tuple[Verb, ...]] = {}
         self._gestures = Gestures(config.buttons)
         self._verbs: tuple[Verb, ...] = ()
         self._lost = False
@@ -159,6 +161,7 @@ class Mapper:
 
     def press(self, control: str, now_ns: int) -> None:
         """Take note that a button or key went down."""
+        self._offered_at[control] = self.offered
         self._do(self._gestures.down(control, now_ns))
 
     def release(self, control: str, now_ns: int) -> None:
@@ -196,7 +199,7 @@ class Mapper:
 
     def _do(self, controls: list[str]) -> None:
         for control in controls:
-            function = self.config.function_now(control, self.offered)
+            function = self.config.function_now(control, self._offered_at[parts(control)[0]])
             if isinstance(function, Verb):
                 self._verbs += (function,)
             elif function == "gripper":

@@ -219,6 +219,21 @@ def test_a_long_press_of_left_marks_holds_or_goes_on(rig: Rig, offered: tuple[Ve
     assert rig.read().gripper == 1.0
 
 
+def test_a_long_press_that_should_hold_does_not_let_go_of_an_arm_that_has_just_held_by_itself(rig: Rig) -> None:
+    rig.mouse.offer((Verb.TAKEOVER, Verb.HOLD))
+    rig.daemon.press(0)
+    rig.read()
+    rig.mouse.offer((Verb.TAKEOVER, Verb.HANDBACK, Verb.RESUME))
+    rig.clock.advance_s(0.8)
+    assert rig.read().verbs == (Verb.HOLD,)
+    rig.daemon.release(0)
+    rig.read()
+    rig.daemon.press(0)
+    rig.read()
+    rig.clock.advance_s(0.8)
+    assert rig.read().verbs == (Verb.RESUME,)
+
+
 def test_one_button_takes_over_and_hands_back(rig: Rig) -> None:
     for offered in (Verb.TAKEOVER, Verb.HANDBACK):
         rig.mouse.offer((offered, Verb.HOLD))
