@@ -26,6 +26,8 @@ Function = Verb | Literal["gripper"]
 Functions = Function | tuple[Function, ...]
 """What a control does; of several, the first one that would be followed when it goes down."""
 Style = Literal["toggle", "deadman"]
+SILENT_NS = NS_PER_S // 5
+"""How long nothing may be heard of what moves the arm before it counts as let go."""
 REST_NS = NS_PER_S // 5
 """How long a device that was lost has to be at rest before it moves the arm again."""
 
@@ -156,6 +158,7 @@ class Mapper:
         self._offered_at: dict[str, tuple[Verb, ...]] = {}
         self._gestures = Gestures(config.buttons)
         self._verbs: tuple[Verb, ...] = ()
+        self._held = self._doubtful = False
         self._lost = False
         self._resting_ns: int | None = None
 
@@ -172,9 +175,11 @@ class Mapper:
         """Let go of a gesture that has begun, as when the device is unplugged.
 
         Motion is withheld until the controls were at rest for a moment: a stick that is still held over when the device
-        is back would else set the arm moving by itself.
+        is back would else set the arm moving by itself. A dead-man control that was held may be let go meanwhile: it
+        moves nothing and hands nothing back before it is held again.
         """
         self._gestures.forget()
+        self._doubtful = self._held
         self._lost, self._resting_ns = True, None
 
     def reading(self, values: Mapping[str, float], capture_ns: int) -> Teleop:
@@ -182,15 +187,17 @@ class Mapper:
         self._do(self._gestures.long(capture_ns))
         verbs, self._verbs = self._verbs, ()
         held = self.config.deadman not in self._gestures.consumed and values.get(self.config.deadman, 0.0) > 0.5
+        self._doubtful = self._doubtful and not held
+        self._held = held or self._doubtful
         wanted = twist(self.config, values)
         if self._lost:
-            self._watch_rest(bool(wanted.any()), capture_ns)
+            self._watch_rest(self._doubtful or bool(wanted.any()), capture_ns)
             wanted = np.zeros(6)
-        return Teleop(capture_ns, wanted, self.gripper, verbs, held)
+        return Teleop(capture_ns, wanted, self.gripper, verbs, self._held)
 
-    def _watch_rest(self, moves: bool, now_ns: int) -> None:
-        """Let motion through again once the controls have been at rest for long enough."""
-        if moves:
+    def _watch_rest(self, withheld: bool, now_ns: int) -> None:
+        """Let motion through again once nothing has withheld it for long enough."""
+        if withheld:
             self._resting_ns = None
         elif self._resting_ns is None:
             self._resting_ns = now_ns
