@@ -11,7 +11,7 @@ from typing import Protocol
 from drift_robot.gate import HelpWanted
 from drift_robot.realtime import records
 from drift_robot.realtime.child import Life
-from drift_robot.realtime.messages import DeviceInUse, EpisodeSaved, Keys, Wish
+from drift_robot.realtime.messages import DeviceInUse, EpisodeSaved, Keys, Listener, Wish
 from drift_robot.realtime.operator import ScriptedOperator
 from drift_robot.realtime.pacing import Pace
 from hardware.arms.controller import Authority
@@ -79,9 +79,7 @@ def _run_person(setup: TeleopSetup, life: Life) -> None:
     while not life.over():
         pace.wait()
         if isinstance(device, Keyboard):
-            for message in window.hear():
-                if isinstance(message, Keys):
-                    device.feed(message.events, message.time_ns)
+            feed(device, window)
         using = DeviceInUse(device.kind, device.problem)
         if using != told:
             life.say(using)
@@ -94,6 +92,16 @@ def _run_person(setup: TeleopSetup, life: Life) -> None:
         for fields in records.teleop_fields(device.read()):
             readings.write(fields)
     device.close()
+
+
+def feed(keyboard: Keyboard, window: Listener) -> None:
+    """Hand over the keys that the window has told of since the last call.
+
+    All at once: so the keyboard sees how long nobody has listened, however many of the messages are lost by then.
+    """
+    heard = [message for message in window.hear() if isinstance(message, Keys)]
+    if heard:
+        keyboard.feed([event for message in heard for event in message.events], heard[-1].time_ns)
 
 
 def _run_scripted(setup: TeleopSetup, life: Life) -> None:

@@ -234,7 +234,9 @@ class Player:
         here = self.loop.snapshot().state.base_from_tcp
         way_m = 2.0 * float(np.abs(motion.first.position - here.position).sum())
         turn_rad = float(np.linalg.norm(rotations.log(motion.first.rotation @ here.rotation.T)))
-        patience_s = PATIENCE_S + 2.0 * (way_m / limits.slew_speed_m_s + turn_rad / limits.slew_rotation_speed_rad_s)
+        speed_m_s = min(limits.slew_speed_m_s, limits.max_speed_m_s)
+        speed_rad_s = min(limits.slew_rotation_speed_rad_s, limits.max_rotation_speed_rad_s)
+        patience_s = PATIENCE_S + 2.0 * (way_m / speed_m_s + turn_rad / speed_rad_s)
         self._until(lambda arm: arm.at_start, "the arm was at the first pose", patience_s)
 
     def _begin(self, motion: Motion, speed: float, limits: ArmLimits) -> int:

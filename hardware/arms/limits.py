@@ -67,8 +67,8 @@ class ArmLimits:
 
     Speed is bounded in norm; acceleration and jerk per axis. `tool_points_m` (TCP frame, for instance the finger tips)
     stay above the table plane with the TCP. What a calibration has `taught` bounds the arm as well; a session takes it
-    from its calibrations. The slew bounds hold for `slew_s` after a hand-back. The force bound is on the norm of the
-    wrench's force.
+    from its calibrations. For `slew_s` after a hand-back, and on the way back to the start, the slew bounds hold
+    too. The force bound is on the norm of the wrench's force.
     """
 
     workspace_min_m: Point = (0.15, -0.5, 0.0)

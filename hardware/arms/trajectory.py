@@ -123,10 +123,11 @@ class Follower:
     def follow(self, target: Setpoint, speeds: tuple[float, float] | None = None) -> tuple[float, float]:
         """Advance by a servo period towards a target that moves on as given; return the lag (m, rad) before it.
 
-        `speeds` (m/s, rad/s) take the place of the limits' own.
+        `speeds` (m/s, rad/s) count where they are below the limits' own.
         """
         dt = self._period_s
-        speeds = speeds or self._speeds
+        own_m_s, own_rad_s = self._speeds
+        speeds = (min(speeds[0], own_m_s), min(speeds[1], own_rad_s)) if speeds else self._speeds
         turn = rotations.log(self.pose.rotation @ target.pose.rotation.T)
         offset = (self.pose.position - target.pose.position).tolist() + turn.tolist()
         lag = math.hypot(*offset[:3]), math.hypot(*offset[3:])

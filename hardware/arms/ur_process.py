@@ -374,6 +374,7 @@ def _connect(config: UrConfig) -> tuple[Any, Any, Any]:
 
 def main() -> None:
     """Connect to the robot and obey the driver; arguments are the descriptors of mailboxes and line, and the config."""
+    schedule(realtime=False)  # a process that has it hands it on to those it starts
     states_fd, commands_fd, line_fd = (int(value) for value in sys.argv[1:4])
     config = TypeAdapter(UrConfig).validate_python(json.loads(sys.argv[4]))
     line = Line(socket.socket(fileno=line_fd))

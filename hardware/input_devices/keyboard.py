@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardware.input_devices import DeviceKind
-from hardware.input_devices.mapping import KEYBOARD, Mapper, MappingConfig
+from hardware.input_devices.mapping import KEYBOARD, SILENT_NS, Mapper, MappingConfig
 from hardware.interfaces import Teleop, Verb
 
 
@@ -20,6 +20,7 @@ class Keyboard:
     """An InputDevice driven by a window, which calls `feed` at every picture, with or without events.
 
     A reading is as old as the last call: if the window hangs with a key held, the reading grows old and the arm stops.
+    After such a silence every key counts as let go, for nobody may have heard when it was.
     """
 
     kind: DeviceKind = "keyboard"
@@ -36,6 +37,9 @@ class Keyboard:
 
     def feed(self, events: Sequence[KeyEvent], now_ns: int) -> None:
         """Take the events since the last call, in order."""
+        if now_ns - self._fed_ns > SILENT_NS:
+            self._held.clear()
+            self._mapper.forget()
         for event in events:
             if event.down and event.key not in self._held:
                 self._mapper.press(event.key, now_ns)

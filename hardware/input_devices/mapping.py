@@ -24,8 +24,10 @@ Direction = Literal[
 ]  # fmt: skip
 Function = Verb | Literal["gripper"]
 Functions = Function | tuple[Function, ...]
-"""What a control does; of several, the first one that would be followed now."""
+"""What a control does; of several, the first one that would be followed when it goes down."""
 Style = Literal["toggle", "deadman"]
+SILENT_NS = NS_PER_S // 5
+"""How long nothing may be heard of what moves the arm before it counts as let go."""
 REST_NS = NS_PER_S // 5
 """How long a device that was lost has to be at rest before it moves the arm again."""
 
@@ -42,9 +44,9 @@ class MappingConfig:
     """What a device's controls do.
 
     `motions` names the direction of each control at value +1; `buttons` the verb, or "gripper" for the toggle, or
-    several, of which the first does that would be followed now; `deadman` the control that is held for a dead-man
-    takeover. `facing_rad` is the operator's line of sight about the base's z axis: pi where she faces the arm. `labels`
-    are the words on the controls for people.
+    several, of which the first does that would be followed when it goes down; `deadman` the control that is held for a
+    dead-man takeover. `facing_rad` is the operator's line of sight about the base's z axis: pi where she faces the arm.
+    `labels` are the words on the controls for people.
     """
 
     motions: dict[str, Direction]
@@ -145,20 +147,24 @@ class MappingChange:
 class Mapper:
     """The state between two readings of one device: gestures, the gripper's toggle and the verbs not yet handed out.
 
-    `offered` are the verbs that would be followed now, for controls that do the first of several.
+    `offered` are the verbs that would be followed now. Of several, a gesture asks for the one that was offered when its
+    first button went down: a long press that should hold the arm must not set one going that has just held by itself.
     """
 
     def __init__(self, config: MappingConfig, gripper: float = 1.0) -> None:
         self.config = config
         self.gripper = gripper
         self.offered: tuple[Verb, ...] = ()
+        self._offered_at: dict[str, tuple[Verb, ...]] = {}
         self._gestures = Gestures(config.buttons)
         self._verbs: tuple[Verb, ...] = ()
+        self._held = self._doubtful = False
         self._lost = False
         self._resting_ns: int | None = None
 
     def press(self, control: str, now_ns: int) -> None:
         """Take note that a button or key went down."""
+        self._offered_at[control] = self.offered
         self._do(self._gestures.down(control, now_ns))
 
     def release(self, control: str, now_ns: int) -> None:
@@ -169,9 +175,11 @@ class Mapper:
         """Let go of a gesture that has begun, as when the device is unplugged.
 
         Motion is withheld until the controls were at rest for a moment: a stick that is still held over when the device
-        is back would else set the arm moving by itself.
+        is back would else set the arm moving by itself. A dead-man control that was held may be let go meanwhile: it
+        moves nothing and hands nothing back before it is held again.
         """
         self._gestures.forget()
+        self._doubtful = self._held
         self._lost, self._resting_ns = True, None
 
     def reading(self, values: Mapping[str, float], capture_ns: int) -> Teleop:
@@ -179,15 +187,17 @@ class Mapper:
         self._do(self._gestures.long(capture_ns))
         verbs, self._verbs = self._verbs, ()
         held = self.config.deadman not in self._gestures.consumed and values.get(self.config.deadman, 0.0) > 0.5
+        self._doubtful = self._doubtful and not held
+        self._held = held or self._doubtful
         wanted = twist(self.config, values)
         if self._lost:
-            self._watch_rest(bool(wanted.any()), capture_ns)
+            self._watch_rest(self._doubtful or bool(wanted.any()), capture_ns)
             wanted = np.zeros(6)
-        return Teleop(capture_ns, wanted, self.gripper, verbs, held)
+        return Teleop(capture_ns, wanted, self.gripper, verbs, self._held)
 
-    def _watch_rest(self, moves: bool, now_ns: int) -> None:
-        """Let motion through again once the controls have been at rest for long enough."""
-        if moves:
+    def _watch_rest(self, withheld: bool, now_ns: int) -> None:
+        """Let motion through again once nothing has withheld it for long enough."""
+        if withheld:
             self._resting_ns = None
         elif self._resting_ns is None:
             self._resting_ns = now_ns
@@ -196,7 +206,7 @@ class Mapper:
 
     def _do(self, controls: list[str]) -> None:
         for control in controls:
-            function = self.config.function_now(control, self.offered)
+            function = self.config.function_now(control, self._offered_at[parts(control)[0]])
             if isinstance(function, Verb):
                 self._verbs += (function,)
             elif function == "gripper":

@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from hardware.clock import NS_PER_S, Clock
+from hardware.clock import Clock
 from hardware.errors import DeviceError
 from hardware.input_devices import DeviceKind
-from hardware.input_devices.mapping import Mapper, MappingChange, MappingConfig, Style
+from hardware.input_devices.mapping import SILENT_NS, Mapper, MappingChange, MappingConfig, Style
 from hardware.input_devices.puck import AXES, FULL_SCALE, Motion, PuckLink
 from hardware.input_devices.spacemouse_hid import HidLink
 from hardware.input_devices.spacenav import SpacenavLink
 from hardware.interfaces import Teleop, Verb
 
-SILENT_S = 0.2
 AT_REST = Motion((0, 0, 0, 0, 0, 0))
 
 
@@ -82,13 +81,15 @@ class SpaceMouse:
                 self._mapper.release(event.name, now_ns)
                 self._held.discard(event.name)
         lost = bool(self._link.problem)
-        if lost or now_ns - self._moved_ns > SILENT_S * NS_PER_S:
+        if lost or now_ns - self._moved_ns > SILENT_NS:
             self._motion = AT_REST
+        reading = self._mapper.reading(self._values(), now_ns)
         if lost:
             self._mapper.forget()
-        reading = self._mapper.reading(self._values(), now_ns)
-        self._last = replace(reading, capture_ns=self._last.capture_ns, twist=np.zeros(6)) if lost else reading
-        return self._last
+            self._held.clear()  # nobody will tell of their release
+            reading = replace(reading, capture_ns=self._last.capture_ns, twist=np.zeros(6))
+        self._last = reading
+        return reading
 
     def controls(self) -> dict[str, float]:
         """Return every control's value at the last reading, by name, before dead zone and map; none if unplugged."""

@@ -35,6 +35,7 @@ from hardware.rings import RingReader
 TASK = TASKS["lift"]
 PERIOD_S = 0.02
 TAP_S = 0.06
+LET_GO_EVERY_S, LET_GO_S = 2.0, 0.4
 DRIVING = (Phase.TRANSITION, Phase.EXPERT)
 
 
@@ -70,6 +71,8 @@ class OnKeyboard:
 
     def move(self, twist: Array) -> None:
         view = twist * (-1, -1, 1, -1, -1, 1)  # she faces the arm
+        if time.monotonic() % LET_GO_EVERY_S < LET_GO_S:
+            view = 0.0 * view  # keys that were down while the window paused move nothing before all are let go
         for key, direction in KEYBOARD.motions.items():
             component, sign = DIRECTIONS[direction]
             speed = KEYBOARD.speed_m_s if component < 3 else KEYBOARD.rotation_speed_rad_s

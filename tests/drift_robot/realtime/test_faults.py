@@ -43,7 +43,7 @@ from hardware.emulation.gamepad import VirtualPad
 from hardware.emulation.realsense import CameraFault, SoftwareBus, SoftwareCamera
 from hardware.emulation.spacenavd import COMPACT, EmulatedSpacenavd
 from hardware.input_devices import DeviceName
-from hardware.input_devices.mapping import MappingChange
+from hardware.input_devices.mapping import XBOX, MappingChange
 from hardware.interfaces import Frame, Verb
 from hardware.rings import RingReader
 from policies.checkpoint import load_policy, save
@@ -324,7 +324,7 @@ def test_a_camera_that_sends_nothing_new_stops_the_arm_until_it_does_and_the_ope
 
 
 class Pad:
-    """A gamepad whose stick is pushed to a side, 0 for at rest."""
+    """A gamepad whose stick is pushed to a side, 0 for at rest, and whose dead-man button is held or not."""
 
     gone = "The gamepad is unplugged: plug it in again; the arm waits."
 
@@ -333,6 +333,9 @@ class Pad:
 
     def push(self, side: float) -> None:
         self._pad.set("left_x", side)
+
+    def hold(self, down: bool) -> None:
+        self._pad.set(XBOX.deadman, float(down))
 
     def fail(self) -> None:
         self._pad.unplug()
@@ -348,6 +351,9 @@ class Puck:
 
     def push(self, side: float) -> None:
         self._daemon.move(x=round(350 * side))
+
+    def hold(self, down: bool) -> None:
+        (self._daemon.press if down else self._daemon.release)(1)
 
     def fail(self) -> None:
         self._daemon.close()
@@ -375,4 +381,34 @@ def test_a_device_that_is_lost_with_the_stick_held_stops_the_arm_which_waits_for
         held.push(0.0)
         time.sleep(0.5)
         assert operator.moves_while(lambda: held.push(-1.0))
+        held.fail()
+
+
+@pytest.mark.parametrize(("device", "kind"), [("gamepad", Pad), ("spacemouse", Puck)])
+def test_a_dead_man_button_that_is_let_go_while_its_device_is_lost_neither_drives_nor_hands_back(
+    device: DeviceName, kind: type[Pad | Puck], lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "spnav.sock"))
+    setup = TeleopSetup(device, MappingChange(), "deadman", "lift", 1, 0, None)
+    with cell_and_arm(lines, GateConfig(style="deadman")) as operator, ExitStack() as stack:
+        held = kind(tmp_path / "spnav.sock")
+        stack.enter_context(running(run_teleop, setup, "teleop", lines))
+        Speaker(lines.words["control"]).say(ResetDone())
+        operator.press(Verb.RESUME, Phase.LEARNER)
+        held.hold(True)
+        assert operator.sees(Phase.EXPERT)
+        assert operator.moves_while(lambda: held.push(1.0))
+        held.fail()
+        assert operator.hears("The input device is silent; the arm stops, and the expert stays in charge.")
+        held = kind(tmp_path / "spnav.sock")
+        time.sleep(3.0)  # it is found again, and at rest
+        assert not operator.moves_while(lambda: held.push(-1.0), 1.0), "it drives with nothing in hand"
+        assert operator.stays(Phase.EXPERT), "nobody has let go of anything in view"
+        held.push(0.0)
+        held.hold(True)
+        time.sleep(0.5)
+        assert operator.moves_while(lambda: held.push(-1.0))
+        held.hold(False)
+        assert operator.sees(Phase.LEARNER)
         held.fail()

@@ -25,6 +25,7 @@ from hardware.cell.cell import Cell
 from hardware.cell.tasks import TASKS
 from hardware.clock import NS_PER_S, ManualClock
 from hardware.interfaces import ArmState
+from hardware.poses import Pose
 
 GOAL_MM = 2.0
 
@@ -186,6 +187,16 @@ def test_the_arm_stays_within_the_limits_whatever_was_recorded(demonstration: Pa
     speed = np.linalg.norm(np.diff(played.track.positions, axis=0), axis=1) / TINY.cell.servo_period_s
     assert speed.max() < 0.1 * 1.2
     assert played.limited.keys() == {Limit.SPEED}
+
+
+def test_an_arm_whose_own_limit_is_below_the_slew_speed_is_given_the_time_that_it_needs(demonstration: Path) -> None:
+    motion = motion_of(Episode.open(demonstration))
+    far = Pose(motion.first.position + np.array([0.2, 0.0, 0.0]), motion.first.rotation)
+    away = replace(motion, first=far, actions=motion.actions[:2], times_s=motion.times_s[:2])
+    limits = replace(TINY.limits, max_speed_m_s=0.01)
+    played = play_in_cell(replace(TINY, limits=limits), away, 0, 1.0)
+    assert played.stopped is None
+    assert played.track is not None
 
 
 def test_a_fault_on_the_way_ends_the_replay_with_its_reason(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from hardware.arms import rotations
-from hardware.arms.controller import ArmController, Authority, Chunk, Command
+from hardware.arms.controller import ArmController, Authority, Chunk, Command, Start
 from hardware.arms.limits import ArmLimits, Limit, TaughtWorkspace
 from hardware.interfaces import ArmState, Safety, Teleop
 from hardware.poses import Array, Pose, action_vector
@@ -187,6 +188,20 @@ def test_the_learner_is_slewed_in_after_a_hand_back() -> None:
     bench.send(line(START.position + np.array([0.1, 0.0, 0.0]), (0.01, 0.0, 0.0)))
     assert speed(bench.ticks(0.4)).max() <= 0.15 + 1e-9
     assert 0.15 < speed(bench.ticks(0.4)).max() <= 0.25 + 1e-9
+
+
+def test_slewing_in_and_going_back_to_the_start_are_no_faster_than_the_limits_own_speeds() -> None:
+    limits = replace(ArmLimits(), max_speed_m_s=0.05, max_rotation_speed_rad_s=0.3)
+    bench = Bench(ArmController(limits, PERIOD_S))
+    bench.learn()
+    bench.send(line(START.position + np.array([0.1, 0.0, 0.0]), (0.01, 0.0, 0.0)))
+    slewed = bench.ticks(0.4)
+    assert 0.04 < speed(slewed).max() <= 0.05 + 1e-9
+    bench.controller.return_to(Start(Pose(START.position, rotations.exp(np.array([0.0, 0.0, 1.0])) @ DOWN)), 0)
+    back = bench.ticks(2.0)
+    turns = [rotations.log(b.base_from_tcp.rotation @ a.base_from_tcp.rotation.T) for a, b in pairwise(back)]
+    assert speed(back).max() <= 0.05 + 1e-9
+    assert 0.25 < np.linalg.norm(turns, axis=1).max() / PERIOD_S <= 0.3 + 1e-6
 
 
 @pytest.mark.parametrize(

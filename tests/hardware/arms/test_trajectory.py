@@ -175,3 +175,15 @@ def test_slower_speeds_are_kept_when_asked_for() -> None:
         follower.follow(goal, (0.05, 0.5))
         assert np.linalg.norm(follower.velocity[:3]) <= 0.05 + 1e-9
     assert np.linalg.norm(follower.velocity[:3]) > 0.045
+
+
+@pytest.mark.parametrize("asked", [(1.0, 5.0), (1.0, 0.1), (0.02, 5.0)])
+def test_whatever_speeds_are_asked_for_the_limits_own_are_kept(asked: tuple[float, float]) -> None:
+    limits = ArmLimits(max_speed_m_s=0.05, max_rotation_speed_rad_s=0.3)
+    follower = Follower(limits, 0.01, START)
+    goal = Setpoint(
+        Pose(START.position + np.array([0.2, 0.1, 0.0]), rotations.exp(np.array([0, 0, 1.0])) @ START.rotation)
+    )
+    track = np.array([follower.velocity for _ in range(100) if follower.follow(goal, asked)])
+    fastest = np.linalg.norm(track[:, :3], axis=1).max(), np.linalg.norm(track[:, 3:], axis=1).max()
+    assert fastest == pytest.approx((min(0.05, asked[0]), min(0.3, asked[1])), rel=0.02)

@@ -372,15 +372,31 @@ def may_have_real_time() -> bool:
     return subprocess.run([sys.executable, "-c", asked], capture_output=True).returncode == 0
 
 
-def test_only_our_own_threads_have_real_time_as_those_of_the_library_poll(ur):
+@pytest.mark.parametrize("realtime", [True, False])
+def test_of_a_link_process_and_the_one_in_its_place_only_our_own_threads_have_real_time(ur, realtime):
+    """Those of the library poll. The one that takes its place is started by an arm process that has real time."""
     if not may_have_real_time():
         pytest.skip("needs the right to SCHED_FIFO and to the highest priorities")
-    rig = ur(realtime=True)
-    threads = [int(name) for name in os.listdir(f"/proc/{rig.arm._process.pid}/task")]
-    ordinary = [thread for thread in threads if os.sched_getscheduler(thread) == os.SCHED_OTHER]
-    assert len(threads) - len(ordinary) == 2
-    assert [os.getpriority(os.PRIO_PROCESS, thread) for thread in ordinary] == [-20] * len(ordinary) != []
+    rig = ur(realtime=realtime)
     assert rig.moves()
+    first, process = schedules(rig), rig.arm._process
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(30))
+    try:
+        process.kill()
+        assert rig.until(lambda: rig.arm._process is not process and rig.arm._linked)
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    for threads in (first, schedules(rig)):
+        ours = [policy for policy, _ in threads if policy == os.SCHED_FIFO]
+        theirs = [niceness for policy, niceness in threads if policy == os.SCHED_OTHER]
+        assert len(ours) == (2 if realtime else 0)
+        assert set(theirs) == {-20 if realtime else os.getpriority(os.PRIO_PROCESS, 0)}
+
+
+def schedules(rig) -> list[tuple[int, int]]:
+    """Return scheduling policy and niceness of every thread of the link process."""
+    threads = [int(name) for name in os.listdir(f"/proc/{rig.arm._process.pid}/task")]
+    return [(os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)) for thread in threads]
 
 
 def test_a_digital_output_drives_a_gripper_while_the_arm_is_ready(ur):

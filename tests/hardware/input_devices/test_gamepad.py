@@ -133,6 +133,32 @@ def test_plugged_in_again_it_goes_on_but_a_stick_that_is_still_held_moves_nothin
     assert Verb.HOLD in reading.verbs
 
 
+def test_a_dead_man_button_that_is_let_go_unplugged_neither_drives_nor_hands_back_before_it_is_held_again(
+    pad: VirtualPad, plug: Callable[..., VirtualPad], clock: ManualClock
+) -> None:
+    gamepad = Gamepad(clock, style="deadman")
+    pad.set("right_shoulder", 1.0)
+    assert gamepad.read().deadman
+    pad.unplug()
+    gamepad.read()
+    second = plug()
+    for side in (0.0, 0.0, 0.0, 0.0, 1.0, 0.0):
+        second.set("left_x", side)
+        clock.advance_s(0.1)
+        reading = gamepad.read()
+        assert reading.deadman
+        assert not reading.twist.any()
+    assert reading.capture_ns == clock.now_ns()
+    second.set("right_shoulder", 1.0)
+    for _ in range(4):
+        clock.advance_s(0.1)
+        assert gamepad.read().deadman
+    second.set("left_x", 1.0)
+    assert gamepad.read().twist.any()
+    second.set("right_shoulder", 0.0)
+    assert not gamepad.read().deadman
+
+
 def test_another_pads_buttons_do_nothing(pad: VirtualPad, plug: Callable[..., VirtualPad], clock: ManualClock) -> None:
     gamepad = Gamepad(clock)
     other = plug()

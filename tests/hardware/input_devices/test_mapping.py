@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hardware.input_devices.gamepad import AXES, BUTTONS
+from hardware.input_devices.gestures import CHORD_NS, LONG_NS, parts
 from hardware.input_devices.mapping import (
     KEYBOARD,
     PLAYSTATION,
@@ -16,11 +17,15 @@ from hardware.input_devices.mapping import (
     response,
     twist,
 )
+from hardware.input_devices.puck import COMPACT_MAPPING
 from hardware.input_devices.ready_maps import READY_MAPS
 from hardware.interfaces import Verb
 
 READY = {kind: mapping for kind, mapping in READY_MAPS.items() if kind != "script"}
 VALUE = st.floats(-1, 1)
+EVERYTHING_AT_ONCE = MappingConfig(
+    motions={}, buttons={"a": tuple(Verb), "b": tuple(Verb), "b long": tuple(Verb), "b + a": tuple(Verb)[::-1]}
+)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(XBOX.motions)), VALUE))
@@ -71,6 +76,32 @@ def test_verbs_are_handed_out_once_in_order() -> None:
         mapper.press(key, 0)
     assert mapper.reading({}, 5).verbs == (Verb.TAKEOVER, Verb.RECOVERED)
     assert mapper.reading({}, 5).verbs == ()
+
+
+OFFERED = st.sets(st.sampled_from(Verb)).map(tuple)
+
+
+@pytest.mark.parametrize("config", [COMPACT_MAPPING, EVERYTHING_AT_ONCE], ids=["compact", "everything at once"])
+@given(meant=OFFERED, meanwhile=OFFERED, at_last=OFFERED)
+def test_of_several_verbs_a_gesture_asks_for_the_one_that_was_offered_when_it_began(
+    config: MappingConfig, meant: tuple[Verb, ...], meanwhile: tuple[Verb, ...], at_last: tuple[Verb, ...]
+) -> None:
+    for control in config.buttons:
+        mapper, now_ns = Mapper(config), 0
+        mapper.offered = meant
+        mapper.press(parts(control)[0], now_ns)
+        mapper.offered = meanwhile
+        for _ in range(int(control[-1]) if " x" in control else len(parts(control)) - 1):
+            now_ns += 2 * CHORD_NS
+            mapper.press(parts(control)[1], now_ns)
+            mapper.release(parts(control)[1], now_ns)
+        mapper.offered = at_last
+        now_ns += LONG_NS if control.endswith("long") else 0
+        verbs = mapper.reading({}, now_ns).verbs
+        mapper.release(parts(control)[0], now_ns)
+        verbs += mapper.reading({}, now_ns).verbs
+        function = config.function_now(control, meant)
+        assert verbs == ((function,) if function != "gripper" else ())
 
 
 @pytest.mark.parametrize(("commanded", "after_one_press"), [(1.0, 0.0), (0.6, 0.0), (0.4, 1.0), (0.0, 1.0)])

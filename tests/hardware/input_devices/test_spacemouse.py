@@ -27,6 +27,13 @@ class Rig:
         self.daemon = EmulatedSpacenavd(path, usb_id)
         self.mouse = SpaceMouse(SpacenavLink(str(path)), self.clock, mapping)
 
+    def is_back(self) -> None:
+        """Read until the link is there again."""
+        deadline_s = time.monotonic() + 5.0
+        while self.mouse.problem:
+            assert time.monotonic() < deadline_s
+            assert not self.read().twist.any()
+
     def read(self) -> Teleop:
         # The double sends from the caller's thread on a local socket: what was sent can be received at once.
         return self.mouse.read()
@@ -124,10 +131,7 @@ def test_motion_from_before_a_loss_does_not_come_back(rig: Rig) -> None:
     rig.daemon.unplug()
     rig.read()
     rig.daemon.plug(COMPACT)
-    deadline_s = time.monotonic() + 5.0
-    while rig.mouse.problem:
-        assert time.monotonic() < deadline_s
-        assert not rig.read().twist.any()
+    rig.is_back()
     assert not rig.read().twist.any()
 
 
@@ -137,10 +141,7 @@ def test_a_puck_that_is_still_held_when_the_link_is_back_moves_nothing_before_it
     rig.daemon.unplug()
     rig.read()
     rig.daemon.plug(COMPACT)
-    deadline_s = time.monotonic() + 5.0
-    while rig.mouse.problem:
-        assert time.monotonic() < deadline_s
-        rig.read()
+    rig.is_back()
     for deflection in (350, 340, 350, 340, 350):
         rig.daemon.move(x=deflection)
         rig.clock.advance_s(0.1)
@@ -151,6 +152,49 @@ def test_a_puck_that_is_still_held_when_the_link_is_back_moves_nothing_before_it
         assert not rig.read().twist.any()
     rig.daemon.move(x=350)
     assert rig.read().twist.any()
+
+
+def test_a_dead_man_button_that_is_let_go_unplugged_neither_drives_nor_hands_back_before_the_next_press(
+    rig: Rig,
+) -> None:
+    rig.daemon.press(1)
+    assert rig.read().deadman
+    rig.daemon.unplug()
+    rig.read()
+    rig.daemon.plug(COMPACT)
+    rig.is_back()
+    for deflection in (0, 0, 0, 0, 350, 0):
+        rig.daemon.move(x=deflection)
+        rig.clock.advance_s(0.1)
+        reading = rig.read()
+        assert reading.deadman
+        assert not reading.twist.any()
+    assert reading.capture_ns == rig.clock.now_ns()
+    rig.daemon.press(1)
+    for _ in range(4):
+        assert rig.read().deadman
+        rig.clock.advance_s(0.1)
+    rig.daemon.move(x=350)
+    assert rig.read().twist.any()
+    rig.daemon.release(1)
+    assert not rig.read().deadman
+
+
+def test_a_button_that_moves_and_is_let_go_unplugged_moves_nothing_afterwards(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "a", COMPACT, MappingConfig(motions={"left": "up"}, buttons={}))
+    rig.daemon.press(0)
+    assert rig.read().twist.any()
+    rig.daemon.unplug()
+    rig.read()
+    rig.daemon.plug(COMPACT)
+    rig.is_back()
+    for _ in range(4):
+        rig.clock.advance_s(0.1)
+        assert not rig.read().twist.any()
+    rig.daemon.press(0)
+    assert rig.read().twist.any()
+    rig.mouse.close()
+    rig.daemon.close()
 
 
 def test_the_left_button_toggles_the_gripper_and_the_right_one_takes_over(rig: Rig) -> None:
@@ -217,6 +261,21 @@ def test_a_long_press_of_left_marks_holds_or_goes_on(rig: Rig, offered: tuple[Ve
     assert rig.read().verbs == (verb,)
     rig.daemon.release(0)
     assert rig.read().gripper == 1.0
+
+
+def test_a_long_press_that_should_hold_does_not_let_go_of_an_arm_that_has_just_held_by_itself(rig: Rig) -> None:
+    rig.mouse.offer((Verb.TAKEOVER, Verb.HOLD))
+    rig.daemon.press(0)
+    rig.read()
+    rig.mouse.offer((Verb.TAKEOVER, Verb.HANDBACK, Verb.RESUME))
+    rig.clock.advance_s(0.8)
+    assert rig.read().verbs == (Verb.HOLD,)
+    rig.daemon.release(0)
+    rig.read()
+    rig.daemon.press(0)
+    rig.read()
+    rig.clock.advance_s(0.8)
+    assert rig.read().verbs == (Verb.RESUME,)
 
 
 def test_one_button_takes_over_and_hands_back(rig: Rig) -> None:
