@@ -116,16 +116,14 @@ class ArmLoop:
         self._take(gate.step(self._gate, now_ns, self._config), now_ns)
         while self._inbox:
             self._receive(self._inbox.popleft(), now_ns)
-        timeout_ns = self._controller.limits.device_timeout_s * NS_PER_S
-        silent = self._teleop_ns is not None and now_ns - self._teleop_ns > timeout_ns
-        self._advance(DeviceSilent(silent), now_ns)
+        self._advance(DeviceSilent(self._silent(now_ns)), now_ns)
 
     def tick(self) -> None:
         """Read the arm, let gate and controller decide, and send the command."""
         self._look()
         self.settle()
         now_ns, state = self._clock.now_ns(), self._state
-        if self._gate.phase is Phase.RESETTING and self._start is None:
+        if self._put_back:
             self._follow_reset(now_ns)
             return
         command = self._controller.tick(now_ns, state, self._opening)
@@ -139,6 +137,17 @@ class ArmLoop:
             if command.gripper != self._sent_opening:
                 self._gripper.move(command.gripper)
                 self._sent_opening = command.gripper
+
+    @property
+    def _put_back(self) -> bool:
+        """Whether something else puts scene and arm back, as in a simulated cell."""
+        return self._gate.phase is Phase.RESETTING and self._start is None
+
+    def _silent(self, now_ns: int) -> bool:
+        """Whether the operator's device has fallen silent. One that has never spoken is none, as in a replay."""
+        if self._teleop_ns is None or self._put_back:
+            return False
+        return now_ns - self._teleop_ns > self._controller.limits.device_timeout_s * NS_PER_S
 
     def _complain(self, source: str, sentence: str | None, now_ns: int) -> None:
         """Tell the gate what is wrong with a device, or that nothing is any more, when that has changed."""

@@ -1,5 +1,7 @@
 """The arm loop on an ideal arm and gripper, which are at once where they are told to be."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ from hardware.arms import rotations
 from hardware.arms.controller import ArmController, Authority, Chunk, Start
 from hardware.arms.limits import ArmLimits, Limit
 from hardware.clock import ManualClock
-from hardware.interfaces import ArmState, Safety, Teleop, Verb
+from hardware.interfaces import ArmState, Gripper, Safety, Teleop, Verb
 from hardware.poses import Pose, action_vector
 
 PERIOD_S = 0.01
@@ -84,8 +86,12 @@ class Bench:
     def __init__(self, config: GateConfig | None = None, start: Start | None = None) -> None:
         self.clock = ManualClock(5 * STEP_NS)
         self.arm, self.gripper = IdealArm(self.clock), IdealGripper()
+        self.started(self.gripper, config, start)
+
+    def started(self, gripper: Gripper, config: GateConfig | None = None, start: Start | None = None) -> None:
+        """Start the loop anew on the arm and a gripper as they are, as after the arm process has died."""
         controller = ArmController(ArmLimits(), PERIOD_S)
-        self.loop = ArmLoop(config or GateConfig(), controller, self.arm, self.gripper, self.clock, start)
+        self.loop = ArmLoop(config or GateConfig(), controller, self.arm, gripper, self.clock, start)
 
     def post(self, *messages: ArmMessage) -> ArmSnapshot:
         for message in messages:
@@ -210,6 +216,62 @@ def test_a_silent_device_stops_the_arm_and_leaves_it_with_the_expert() -> None:
     assert (snapshot.phase, snapshot.limited) == (Phase.EXPERT, {Limit.STALE_DEVICE})
 
 
+@pytest.mark.parametrize("mode", ["adapt", "evaluate"])
+def test_a_silent_device_holds_the_learner_until_it_answers_and_the_operator_resumes(
+    mode: Literal["adapt", "evaluate"],
+) -> None:
+    bench = Bench(GateConfig(mode=mode))
+    bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESUME,)), bench.chunk((0.005, 0.0, 0.0), n=40))
+    assert bench.run(0.2).phase is Phase.LEARNER
+    held = bench.run(0.1)
+    assert (held.phase, held.authority) == (Phase.HOLD, Authority.HOLD)
+    assert "The input device is silent, so the arm holds" in str(held.events)
+    rest = bench.run(0.5).commanded.position
+    bench.post(bench.teleop(*[0.0] * 6), bench.chunk((0.005, 0.0, 0.0)))
+    assert np.array_equal(bench.run(0.1).commanded.position, rest), "it goes on by itself"
+    assert bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESUME,))).phase is Phase.LEARNER
+
+
+def test_while_the_device_is_silent_nothing_that_others_press_moves_the_arm() -> None:
+    bench = Bench(start=Start(START))
+    bench.post(bench.teleop(*[0.0] * 6))
+    bench.run(0.3)
+    away(bench)
+    there = bench.run(0.2).commanded.position
+    for verb, phase in ((Verb.RESET, Phase.IDLE), (Verb.RESUME, Phase.HOLD), (Verb.RESUME, Phase.HOLD)):
+        assert bench.post(verb).phase is phase
+        assert bench.run(0.5).authority is Authority.HOLD
+    assert bench.post(Verb.DISCARD, Saved()).phase is Phase.IDLE, "nor does the end of an episode"
+    np.testing.assert_array_equal(bench.run(0.5).commanded.position, there)
+
+
+def test_a_device_that_falls_silent_stops_a_real_arm_on_its_way_to_the_start() -> None:
+    bench = Bench()
+    away(bench)
+    bench.started(bench.gripper, start=Start(START))
+    bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESET,)))
+    assert bench.run(0.2).authority is Authority.RETURN
+    stopped = bench.run(0.5)
+    assert (stopped.phase, stopped.authority) == (Phase.IDLE, Authority.HOLD)
+    assert "so the reset is cancelled: check its cable" in str(stopped.events)
+    bench.post(bench.teleop(*[0.0] * 6))
+    np.testing.assert_array_equal(bench.run(0.1).commanded.position, stopped.commanded.position)
+    assert bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESET,))).phase is Phase.RESETTING
+
+
+def test_a_simulated_cell_is_put_back_without_anybodys_device() -> None:
+    bench = Bench()
+    bench.post(bench.teleop(*[0.0] * 6), Verb.RESET)
+    assert bench.run(1.0).phase is Phase.RESETTING
+    assert bench.post(ResetDone()).phase is Phase.IDLE
+
+
+def test_without_any_device_as_in_a_replay_nothing_counts_as_silent() -> None:
+    bench = Bench(GateConfig(mode="evaluate"))
+    bench.post(Verb.RESUME, bench.chunk((0.005, 0.0, 0.0), n=40))
+    assert bench.run(3.0).phase is Phase.LEARNER
+
+
 def test_events_are_handed_out_once_and_in_order() -> None:
     bench = Bench()
     snapshot = bench.post(Verb.RESUME, Verb.RECOVERED, Verb.SUCCEED)
@@ -307,9 +369,7 @@ def away(bench: Bench) -> None:
 def test_a_reset_takes_a_real_arm_up_then_across_to_the_start_and_opens_the_gripper_there() -> None:
     bench = Bench(start=Start(START, opening=1.0))
     away(bench)
-    bench.loop = ArmLoop(
-        GateConfig(), ArmController(ArmLimits(), PERIOD_S), bench.arm, bench.gripper, bench.clock, Start(START, 1.0)
-    )
+    bench.started(bench.gripper, start=Start(START, 1.0))
     bench.post(Verb.RESET)
     path = [bench.arm.pose.position]
     for _ in range(400):
@@ -333,9 +393,7 @@ def test_a_reset_takes_a_real_arm_up_then_across_to_the_start_and_opens_the_grip
 def test_a_return_to_the_start_is_cancelled_by_a_hold_and_by_a_fault(message: ArmMessage) -> None:
     bench = Bench()
     away(bench)
-    bench.loop = ArmLoop(
-        GateConfig(), ArmController(ArmLimits(), PERIOD_S), bench.arm, bench.gripper, bench.clock, Start(START)
-    )
+    bench.started(bench.gripper, start=Start(START))
     bench.post(Verb.RESET)
     assert bench.run(0.5).authority is Authority.RETURN
     assert bench.post(message).authority is Authority.HOLD
