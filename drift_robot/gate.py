@@ -450,7 +450,7 @@ def _reset_done(state: GateState, now_ns: int) -> Step:
 
 
 def _fault(state: GateState, fault: Fault, now_ns: int) -> Step:
-    news = fault.source not in state.faults or fault.reason != state.fault
+    news = not state.faults or fault.reason != state.fault
     state = replace(state, fault=fault.reason, faults=state.faults | {fault.source})
     if state.phase in (Phase.FAULT, Phase.SAVING):
         return state, (Notice(fault.reason, fault=True),) if news else ()

@@ -343,6 +343,12 @@ def test_a_return_to_the_start_ends_where_it_is_when_nobody_could_stop_it() -> N
         assert run(*before, DeviceSilent(True), DeviceSilent(False))[0].phase is Phase.IDLE, "it goes on by itself"
 
 
+def test_what_two_devices_complain_of_in_the_same_words_is_said_once() -> None:
+    _, effects = run(Fault("The robot is off.", "arm"), Fault("The robot is off.", "gripper"))
+    assert effects == [Notice("The robot is off.", fault=True)]
+    assert len(run(Fault("Off.", "arm"), FaultCleared("arm"), Fault("Off.", "arm"))[1]) == 3
+
+
 class AnySequence(RuleBasedStateMachine):
     """Drives a gate with whatever comes, and keeps the books that the gate must agree with."""
 
