@@ -116,22 +116,20 @@ class ArmLoop:
         self._take(gate.step(self._gate, now_ns, self._config), now_ns)
         while self._inbox:
             self._receive(self._inbox.popleft(), now_ns)
-        timeout_ns = self._controller.limits.device_timeout_s * NS_PER_S
-        silent = self._teleop_ns is not None and now_ns - self._teleop_ns > timeout_ns
-        self._advance(DeviceSilent(silent), now_ns)
+        self._advance(DeviceSilent(self._silent(now_ns)), now_ns)
 
     def tick(self) -> None:
         """Read the arm, let gate and controller decide, and send the command."""
         self._look()
         self.settle()
         now_ns, state = self._clock.now_ns(), self._state
-        if self._gate.phase is Phase.RESETTING and self._start is None:
+        if self._put_back:
             self._follow_reset(now_ns)
             return
+        self._watch_gripper(now_ns)
         command = self._controller.tick(now_ns, state, self._opening)
         self._command = command
         self._complain("arm", self._arm.fault or command.stopped, now_ns)
-        self._complain("gripper", self._gripper.fault, now_ns)
         if Limit.STARVED in command.limited:
             self._advance(HelpWanted(f"{Limit.STARVED.value} Resume, or take over."), now_ns)
         if state.safety is Safety.NORMAL:
@@ -139,6 +137,25 @@ class ArmLoop:
             if command.gripper != self._sent_opening:
                 self._gripper.move(command.gripper)
                 self._sent_opening = command.gripper
+
+    @property
+    def _put_back(self) -> bool:
+        """Whether something else puts scene and arm back, as in a simulated cell."""
+        return self._gate.phase is Phase.RESETTING and self._start is None
+
+    def _silent(self, now_ns: int) -> bool:
+        """Whether the operator's device has fallen silent. One that has never spoken is none, as in a replay."""
+        if self._teleop_ns is None or self._put_back:
+            return False
+        return now_ns - self._teleop_ns > self._controller.limits.device_timeout_s * NS_PER_S
+
+    def _watch_gripper(self, now_ns: int) -> None:
+        """Tell the gate of the gripper's fault; after it, the opening that it has counts, not one it never took."""
+        fault = self._gripper.fault
+        if fault is None and self._complaints["gripper"] is not None:
+            self._sent_opening = self._opening = self._gripper.read()
+            self._controller.adopt_gripper(self._opening)
+        self._complain("gripper", fault, now_ns)
 
     def _complain(self, source: str, sentence: str | None, now_ns: int) -> None:
         """Tell the gate what is wrong with a device, or that nothing is any more, when that has changed."""
@@ -154,7 +171,8 @@ class ArmLoop:
         """While scene and arm are put back, send nothing and take the measured pose as the command."""
         self._controller.restart(self._state.base_from_tcp, self._opening, now_ns)
         self._command = self._at_rest()
-        self._sent_opening = None
+        # The simulated gripper is told where it stands; a real one may hold something, and is told nothing.
+        self._sent_opening = None if self._start is None else self._opening
 
     def _at_rest(self) -> Command:
         measured = self._state.base_from_tcp

@@ -268,7 +268,7 @@ def advance(state: GateState, event: Event, now_ns: int, config: GateConfig) -> 
     elif isinstance(event, FaultCleared):
         state, effects = _fault_cleared(state, event.source)
     elif isinstance(event, HelpWanted):
-        state, effects = _help_wanted(state, event.reason, now_ns)
+        state, effects = _hold_learner(state, event.reason, now_ns)
     elif isinstance(event, Saved):
         state, effects = _saved(state, event.kept, now_ns)
     elif isinstance(event, PlanDone):
@@ -450,7 +450,7 @@ def _reset_done(state: GateState, now_ns: int) -> Step:
 
 
 def _fault(state: GateState, fault: Fault, now_ns: int) -> Step:
-    news = fault.source not in state.faults or fault.reason != state.fault
+    news = not state.faults or fault.reason != state.fault
     state = replace(state, fault=fault.reason, faults=state.faults | {fault.source})
     if state.phase in (Phase.FAULT, Phase.SAVING):
         return state, (Notice(fault.reason, fault=True),) if news else ()
@@ -468,8 +468,8 @@ def _fault_cleared(state: GateState, source: str) -> Step:
     return state, () if state.faults else (Notice("The fault is cleared; resume or reset goes on."),)
 
 
-def _help_wanted(state: GateState, reason: str, now_ns: int) -> Step:
-    """Only a driving learner is helped; a call that comes late is ignored."""
+def _hold_learner(state: GateState, reason: str, now_ns: int) -> Step:
+    """Only a driving learner is held; a call for help that comes late is ignored."""
     if state.phase is not Phase.LEARNER:
         return state, ()
     state = replace(state, phase=Phase.HOLD, since_ns=now_ns, expert_next=False)
@@ -489,11 +489,22 @@ def _deadman(state: GateState, held: bool, now_ns: int, config: GateConfig) -> S
 
 
 def _device(state: GateState, silent: bool, now_ns: int) -> Step:
-    """A silent device fades the twist out (the controller's work) and cancels a let-go dead-man button."""
-    if silent == state.silent:
+    """A silent device fades the twist out (the controller's work) and cancels a let-go dead-man button.
+
+    Without it nobody can stop an arm that moves by itself, so neither learner nor return to the start goes on.
+    """
+    news = silent != state.silent
+    if news:
+        state = replace(state, silent=silent, released_ns=None)
+    if not silent:
         return state, ()
-    state = replace(state, silent=silent, released_ns=None)
-    if silent and state.phase in EXPERT_PHASES:
+    if state.phase is Phase.LEARNER:
+        sentence = "The input device is silent, so the arm holds: check its cable or window, then resume or take over."
+        return _hold_learner(state, sentence, now_ns)
+    if state.phase is Phase.RESETTING:
+        sentence = "The input device is silent, so the reset is cancelled: check its cable or window, then reset."
+        return replace(state, phase=Phase.IDLE, since_ns=now_ns), (Notice(sentence),)
+    if news and state.phase in EXPERT_PHASES:
         return state, (Notice("The input device is silent; the arm stops, and the expert stays in charge."),)
     return state, ()
 

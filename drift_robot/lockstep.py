@@ -21,6 +21,7 @@ from drift_robot.gate import EpisodeEnded, HelpWanted, Phase, ResetDone, Saved
 from drift_robot.gating import Gating, NoGating, SimulatedExpertGating
 from drift_robot.observation import OBJECT_DIM, Reading, object_features
 from hardware.arms.controller import ArmController
+from hardware.arms.limits import ArmLimits
 from hardware.cell.stepped import open_cell
 from hardware.cell.tasks import LOCKSTEP_TASKS
 from hardware.clock import NS_PER_S, ManualClock
@@ -58,6 +59,12 @@ def episode_layout(config: Config) -> EpisodeLayout:
     """Return what an episode of this configuration holds."""
     policy = policy_config(config)
     return EpisodeLayout(policy.object_dim, policy.cameras)
+
+
+def _limits(config: Config) -> ArmLimits:
+    """Return the limits of a cell whose expert speaks once a policy period, and so is not silent between."""
+    limits = enforced_limits(config)
+    return replace(limits, device_timeout_s=max(limits.device_timeout_s, 2.0 * config.policy_period_s))
 
 
 @dataclass
@@ -105,7 +112,7 @@ class LockstepCell:
         )
         self._arm = ArmLoop(
             replace(config.gate, mode=mode),
-            ArmController(enforced_limits(config), cell.servo_period_s),
+            ArmController(_limits(config), cell.servo_period_s),
             self._cell.arm,
             self._cell.gripper,
             self._clock,

@@ -21,6 +21,8 @@ from hardware.rings import RingReader, RingWriter
 PRIORITY = 30
 SESSION = "session"
 """Who complains until control, policy and cameras have come up."""
+PAUSE = "pause"
+"""Who complains of presses that may be lost."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,7 @@ def _drive(setup: ArmSetup, life: Life, arm: Arm, gripper: Gripper, start: Start
             for listener in listeners:
                 for message in listener.hear():
                     _pass_on(message, loop)
-            for record in teleop.since(reading_number):
-                reading_number = record.sequence
-                loop.post(records.teleop_of(record.value))
+            reading_number = _hear_device(teleop, reading_number, loop)
             for record in chunks.since(chunk_number):
                 chunk_number = record.sequence
                 loop.post(records.chunk_of(record.value))
@@ -171,6 +171,27 @@ def _drive(setup: ArmSetup, life: Life, arm: Arm, gripper: Gripper, start: Start
     finally:
         arm.stop()
         gripper.close()
+
+
+def _hear_device(teleop: RingReader, number: int, loop: ArmLoop) -> int:
+    """Hand on the readings after one by its number; return the newest's.
+
+    With some overwritten, a press may be lost among them, so the arm waits for the operator's word.
+    """
+    readings = teleop.since(number)
+    for record in readings:
+        loop.post(records.teleop_of(record.value))
+    newest = readings[-1].sequence if readings else number
+    if newest - number > len(readings):
+        loop.post(
+            Fault(
+                "The arm process paused and may have missed what was pressed, so the arm holds until you confirm; if it"
+                " happens again, close other programs on this machine.",
+                PAUSE,
+            )
+        )
+        loop.post(FaultCleared(PAUSE))
+    return newest
 
 
 def _pass_on(message: Message, loop: ArmLoop) -> None:

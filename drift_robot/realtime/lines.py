@@ -31,7 +31,8 @@ ARM_SLOTS = 4096
 """The recorder may be 8 s behind the arm at 500 Hz without losing a sample of its log."""
 RECORDING_SLOTS = 64
 """The recorder may be 6 s behind control at 10 Hz without losing a step."""
-TELEOP_SLOTS = 64
+TELEOP_SLOTS = 512
+"""The arm process may be 1 s behind at 500 Hz without missing a press."""
 NEWEST_ONLY = 8
 
 

@@ -152,6 +152,10 @@ class ArmController:
         self._command_ns = now_ns
         self._plan = None
 
+    def adopt_gripper(self, opening: float) -> None:
+        """Take a measured opening, 0 closed and 1 open, as the command, as when the gripper did not obey the last."""
+        self._gripper = opening
+
     def take_over(self, now_ns: int) -> None:
         """Give the arm to the expert; the learner's waypoints are dropped."""
         self._change(Authority.EXPERT, now_ns)

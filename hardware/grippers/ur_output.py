@@ -19,6 +19,11 @@ OPEN_ABOVE = 0.5
 class DigitalOutputs(Protocol):
     """What the gripper needs of the arm."""
 
+    @property
+    def fault(self) -> str | None:
+        """Why outputs are not set until the arm's `recover`, in a sentence; None while they are."""
+        ...
+
     def set_digital_output(self, output: int, level: bool) -> None:
         """Set a standard digital output."""
         ...
@@ -49,11 +54,11 @@ class UrOutputGripper:
 
     @property
     def fault(self) -> str | None:
-        """None: what can fail is the arm."""
-        return None
+        """The arm's: while it is not ready, its outputs are not set."""
+        return self._outputs.fault
 
     def recover(self) -> None:
-        """Nothing to make ready."""
+        """Nothing to make ready but the arm."""
 
     def read(self) -> float:
         """Return the opening, 0 closed and 1 open, as far as the fingers can have come since the output changed."""

@@ -1,5 +1,9 @@
 """The arm loop on an ideal arm and gripper, which are at once where they are told to be."""
 
+import time
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -21,7 +25,10 @@ from hardware.arms import rotations
 from hardware.arms.controller import ArmController, Authority, Chunk, Start
 from hardware.arms.limits import ArmLimits, Limit
 from hardware.clock import ManualClock
-from hardware.interfaces import ArmState, Safety, Teleop, Verb
+from hardware.emulation.process import EmulatedController
+from hardware.grippers.robotiq import RobotiqConfig, RobotiqGripper
+from hardware.grippers.ur_output import UrOutputConfig, UrOutputGripper
+from hardware.interfaces import ArmState, Gripper, Safety, Teleop, Verb
 from hardware.poses import Pose, action_vector
 
 PERIOD_S = 0.01
@@ -63,6 +70,7 @@ class IdealGripper:
     def __init__(self) -> None:
         self.opening = 1.0
         self.moves: list[float] = []
+        self.hangs = False
         self.fault: str | None = None
         self.confirmed = 0
 
@@ -73,8 +81,9 @@ class IdealGripper:
         return self.opening
 
     def move(self, opening: float) -> None:
-        self.opening = opening
-        self.moves.append(opening)
+        if self.fault is None and not self.hangs:
+            self.opening = opening
+            self.moves.append(opening)
 
     def close(self) -> None:
         pass
@@ -84,8 +93,12 @@ class Bench:
     def __init__(self, config: GateConfig | None = None, start: Start | None = None) -> None:
         self.clock = ManualClock(5 * STEP_NS)
         self.arm, self.gripper = IdealArm(self.clock), IdealGripper()
+        self.started(self.gripper, config, start)
+
+    def started(self, gripper: Gripper, config: GateConfig | None = None, start: Start | None = None) -> None:
+        """Start the loop anew on the arm and a gripper as they are, as after the arm process has died."""
         controller = ArmController(ArmLimits(), PERIOD_S)
-        self.loop = ArmLoop(config or GateConfig(), controller, self.arm, self.gripper, self.clock, start)
+        self.loop = ArmLoop(config or GateConfig(), controller, self.arm, gripper, self.clock, start)
 
     def post(self, *messages: ArmMessage) -> ArmSnapshot:
         for message in messages:
@@ -210,6 +223,62 @@ def test_a_silent_device_stops_the_arm_and_leaves_it_with_the_expert() -> None:
     assert (snapshot.phase, snapshot.limited) == (Phase.EXPERT, {Limit.STALE_DEVICE})
 
 
+@pytest.mark.parametrize("mode", ["adapt", "evaluate"])
+def test_a_silent_device_holds_the_learner_until_it_answers_and_the_operator_resumes(
+    mode: Literal["adapt", "evaluate"],
+) -> None:
+    bench = Bench(GateConfig(mode=mode))
+    bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESUME,)), bench.chunk((0.005, 0.0, 0.0), n=40))
+    assert bench.run(0.2).phase is Phase.LEARNER
+    held = bench.run(0.1)
+    assert (held.phase, held.authority) == (Phase.HOLD, Authority.HOLD)
+    assert "The input device is silent, so the arm holds" in str(held.events)
+    rest = bench.run(0.5).commanded.position
+    bench.post(bench.teleop(*[0.0] * 6), bench.chunk((0.005, 0.0, 0.0)))
+    assert np.array_equal(bench.run(0.1).commanded.position, rest), "it goes on by itself"
+    assert bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESUME,))).phase is Phase.LEARNER
+
+
+def test_while_the_device_is_silent_nothing_that_others_press_moves_the_arm() -> None:
+    bench = Bench(start=Start(START))
+    bench.post(bench.teleop(*[0.0] * 6))
+    bench.run(0.3)
+    away(bench)
+    there = bench.run(0.2).commanded.position
+    for verb, phase in ((Verb.RESET, Phase.IDLE), (Verb.RESUME, Phase.HOLD), (Verb.RESUME, Phase.HOLD)):
+        assert bench.post(verb).phase is phase
+        assert bench.run(0.5).authority is Authority.HOLD
+    assert bench.post(Verb.DISCARD, Saved()).phase is Phase.IDLE, "nor does the end of an episode"
+    np.testing.assert_array_equal(bench.run(0.5).commanded.position, there)
+
+
+def test_a_device_that_falls_silent_stops_a_real_arm_on_its_way_to_the_start() -> None:
+    bench = Bench()
+    away(bench)
+    bench.started(bench.gripper, start=Start(START))
+    bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESET,)))
+    assert bench.run(0.2).authority is Authority.RETURN
+    stopped = bench.run(0.5)
+    assert (stopped.phase, stopped.authority) == (Phase.IDLE, Authority.HOLD)
+    assert "so the reset is cancelled: check its cable" in str(stopped.events)
+    bench.post(bench.teleop(*[0.0] * 6))
+    np.testing.assert_array_equal(bench.run(0.1).commanded.position, stopped.commanded.position)
+    assert bench.post(bench.teleop(*[0.0] * 6, verbs=(Verb.RESET,))).phase is Phase.RESETTING
+
+
+def test_a_simulated_cell_is_put_back_without_anybodys_device() -> None:
+    bench = Bench()
+    bench.post(bench.teleop(*[0.0] * 6), Verb.RESET)
+    assert bench.run(1.0).phase is Phase.RESETTING
+    assert bench.post(ResetDone()).phase is Phase.IDLE
+
+
+def test_without_any_device_as_in_a_replay_nothing_counts_as_silent() -> None:
+    bench = Bench(GateConfig(mode="evaluate"))
+    bench.post(Verb.RESUME, bench.chunk((0.005, 0.0, 0.0), n=40))
+    assert bench.run(3.0).phase is Phase.LEARNER
+
+
 def test_events_are_handed_out_once_and_in_order() -> None:
     bench = Bench()
     snapshot = bench.post(Verb.RESUME, Verb.RECOVERED, Verb.SUCCEED)
@@ -307,9 +376,7 @@ def away(bench: Bench) -> None:
 def test_a_reset_takes_a_real_arm_up_then_across_to_the_start_and_opens_the_gripper_there() -> None:
     bench = Bench(start=Start(START, opening=1.0))
     away(bench)
-    bench.loop = ArmLoop(
-        GateConfig(), ArmController(ArmLimits(), PERIOD_S), bench.arm, bench.gripper, bench.clock, Start(START, 1.0)
-    )
+    bench.started(bench.gripper, start=Start(START, 1.0))
     bench.post(Verb.RESET)
     path = [bench.arm.pose.position]
     for _ in range(400):
@@ -333,9 +400,7 @@ def test_a_reset_takes_a_real_arm_up_then_across_to_the_start_and_opens_the_grip
 def test_a_return_to_the_start_is_cancelled_by_a_hold_and_by_a_fault(message: ArmMessage) -> None:
     bench = Bench()
     away(bench)
-    bench.loop = ArmLoop(
-        GateConfig(), ArmController(ArmLimits(), PERIOD_S), bench.arm, bench.gripper, bench.clock, Start(START)
-    )
+    bench.started(bench.gripper, start=Start(START))
     bench.post(Verb.RESET)
     assert bench.run(0.5).authority is Authority.RETURN
     assert bench.post(message).authority is Authority.HOLD
@@ -375,3 +440,101 @@ def test_a_fault_of_the_gripper_stops_the_arm_until_the_operators_word() -> None
     bench.gripper.fault = None
     bench.run(0.05)
     assert bench.post(Verb.RESUME).phase is Phase.LEARNER
+
+
+def test_an_opening_that_a_failing_gripper_did_not_take_is_neither_believed_nor_lost() -> None:
+    bench = Bench(GateConfig(mode="collect"), Start(START))
+    bench.post(Verb.RESUME, bench.teleop(*[0.0] * 6))
+    bench.run(0.1)
+    bench.gripper.hangs = True
+    bench.post(bench.teleop(*[0.0] * 6, gripper=0.0))
+    assert bench.run(0.1).commanded_gripper == 0.0
+    bench.gripper.fault = "The link to the gripper broke."
+    assert bench.run(0.1).phase is Phase.FAULT
+    bench.gripper.fault, bench.gripper.hangs = None, False
+    cleared = bench.run(PERIOD_S)
+    assert Verb.RESUME in bench.loop.offered()
+    assert cleared.commanded_gripper == cleared.gripper == 1.0, "closed fingers were recorded that are open"
+    bench.post(bench.teleop(*[0.0] * 6, gripper=cleared.commanded_gripper, verbs=(Verb.RESUME,)))
+    assert bench.run(0.1).phase is Phase.EXPERT
+    assert bench.gripper.moves == [], "the fingers moved unasked"
+    bench.post(bench.teleop(*[0.0] * 6, gripper=0.0))
+    bench.run(0.1)
+    assert bench.gripper.moves == [0.0]
+
+
+@pytest.mark.realtime
+def test_a_close_in_the_last_moment_of_a_robotiq_is_not_taken_for_done(
+    emulate: Callable[..., EmulatedController], host: str
+) -> None:
+    robot, bench = emulate(), Bench()
+    gripper = RobotiqGripper(RobotiqConfig(host=host, timeout_s=2.0))
+
+    def until(condition: Callable[[], bool], *readings: float) -> None:
+        deadline = time.monotonic() + 60.0
+        while not condition():
+            assert time.monotonic() < deadline
+            bench.post(*(bench.teleop(*[0.0] * 6, gripper=opening) for opening in readings))
+            bench.run(PERIOD_S)
+            time.sleep(PERIOD_S)
+
+    try:
+        bench.started(gripper, GateConfig(mode="collect"), Start(START))
+        bench.post(Verb.RESUME)
+        robot.do("silence", on=True)
+        time.sleep(0.2)  # the driver waits for an answer
+        until(lambda: gripper.fault is not None, 0.0)
+        assert bench.run(PERIOD_S).phase is Phase.FAULT
+        robot.do("silence", on=False)
+        bench.post(Verb.RESUME)
+        until(lambda: Verb.RESUME in bench.loop.offered() and gripper.fault is None)
+        assert bench.post(Verb.RESUME).commanded_gripper == pytest.approx(1.0, abs=0.01)
+        until(lambda: gripper.read() < 0.01, 0.0)
+    finally:
+        gripper.close()
+
+
+class LosingOutputs:
+    """The arm's outputs, which are not set once the arm fails, nor shortly before that is known."""
+
+    def __init__(self, arm: IdealArm) -> None:
+        self.arm, self.level, self.lost = arm, False, False
+
+    @property
+    def fault(self) -> str | None:
+        return self.arm.fault
+
+    def set_digital_output(self, output: int, level: bool) -> None:
+        self.level = self.level if self.lost else level
+
+    def digital_output(self, output: int) -> bool:
+        return self.level
+
+
+def test_an_output_that_was_lost_in_a_fault_of_the_arm_is_set_when_it_is_wanted_again() -> None:
+    bench = Bench()
+    outputs = LosingOutputs(bench.arm)
+    bench.started(UrOutputGripper(UrOutputConfig(output=0), outputs, bench.clock), GateConfig(mode="collect"))
+    bench.post(Verb.RESUME, bench.teleop(*[0.0] * 6))
+    bench.run(0.1)
+    outputs.lost = True
+    bench.post(bench.teleop(*[0.0] * 6, gripper=0.0))
+    bench.run(PERIOD_S)
+    bench.arm.fault = "The robot made a protective stop."
+    stopped = bench.run(0.1)
+    assert sum(isinstance(event, Notice) for event in stopped.events) == 1
+    bench.arm.fault, outputs.lost = None, False
+    assert bench.run(0.1).commanded_gripper == 1.0
+    assert not outputs.level
+    bench.post(Verb.RESUME, bench.teleop(*[0.0] * 6, gripper=0.0))
+    bench.run(0.1)
+    assert outputs.level
+
+
+def test_a_real_gripper_that_holds_something_is_told_nothing_when_the_arm_process_starts_again() -> None:
+    bench = Bench()
+    bench.gripper.opening = 0.4
+    bench.started(bench.gripper, start=Start(START))
+    bench.post(Fault("The arm process was started again."), FaultCleared())
+    assert bench.run(0.5).commanded_gripper == 0.4
+    assert bench.gripper.moves == []

@@ -323,6 +323,32 @@ def test_an_unplugged_device_never_gives_the_arm_back_to_the_learner() -> None:
     assert authority(step(state, 20 * S, DEADMAN)[0]) is Authority.EXPERT
 
 
+def test_a_learner_whose_operator_has_lost_her_device_is_held_until_her_word() -> None:
+    events = (Verb.RESUME, Verb.TAKEOVER, Verb.HANDBACK, DeviceSilent(True))
+    state, effects = run(*events)
+    assert (state.phase, authority(state)) == (Phase.HOLD, Authority.HOLD)
+    assert effects[-2] == AuthorityChanged(Authority.HOLD)
+    assert "device is silent, so the arm holds: check its cable or window, then resume" in str(effects[-1])
+    assert run(*events, DeviceSilent(True))[1] == effects, "it is said once"
+    assert run(*events, DeviceSilent(False))[0].phase is Phase.HOLD, "it goes on by itself"
+    assert run(*events, DeviceSilent(False), Verb.RESUME)[0].phase is Phase.LEARNER
+    assert run(*events, DeviceSilent(False), Verb.TAKEOVER)[0].phase is Phase.TRANSITION
+
+
+def test_a_return_to_the_start_ends_where_it_is_when_nobody_could_stop_it() -> None:
+    for before in ((Verb.RESET,), (Verb.RESUME, DeviceSilent(True), Verb.FAIL, Saved())):
+        state, effects = run(*before, DeviceSilent(True))
+        assert state.phase is Phase.IDLE
+        assert "the reset is cancelled: check its cable or window, then reset" in str(effects[-1])
+        assert run(*before, DeviceSilent(True), DeviceSilent(False))[0].phase is Phase.IDLE, "it goes on by itself"
+
+
+def test_what_two_devices_complain_of_in_the_same_words_is_said_once() -> None:
+    _, effects = run(Fault("The robot is off.", "arm"), Fault("The robot is off.", "gripper"))
+    assert effects == [Notice("The robot is off.", fault=True)]
+    assert len(run(Fault("Off.", "arm"), FaultCleared("arm"), Fault("Off.", "arm"))[1]) == 3
+
+
 class AnySequence(RuleBasedStateMachine):
     """Drives a gate with whatever comes, and keeps the books that the gate must agree with."""
 
@@ -395,6 +421,8 @@ class AnySequence(RuleBasedStateMachine):
         before = authority(self.state)
         self.take(*advance(self.state, DeviceSilent(silent), self.now_ns, self.config))
         assert before is not Authority.EXPERT or authority(self.state) is Authority.EXPERT
+        if silent:
+            assert self.state.phase not in (Phase.LEARNER, Phase.RESETTING), "what nobody can stop moves by itself"
 
     @precondition(lambda self: self.ended > self.saved)
     @rule()

@@ -79,6 +79,15 @@ def test_an_episode_that_runs_out_of_time_has_failed() -> None:
     assert {step.owner for step in log.steps} == {Owner.LEARNER}
 
 
+def test_an_expert_who_speaks_once_in_a_long_policy_period_is_not_silent() -> None:
+    cell = LockstepCell(replace(TINY, policy_period_s=0.5), "adapt")
+    cell.start(4)
+    for _ in range(3):
+        assert cell.observe() is None
+        cell.advance()
+        assert cell.snapshot().phase is Phase.LEARNER
+
+
 def test_a_demonstration_succeeds_and_is_the_experts_throughout() -> None:
     (log,) = run_episodes([LockstepCell(TINY, "collect")], None, [1])
     assert log.outcome is Outcome.SUCCESS

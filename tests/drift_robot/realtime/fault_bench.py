@@ -11,6 +11,7 @@ from realtime_bench import PATIENCE_S, eventually
 
 from drift_robot.gate import Notice, Phase
 from drift_robot.realtime import records
+from drift_robot.realtime.child import Child, Setup
 from drift_robot.realtime.lines import Lines
 from drift_robot.realtime.messages import DeviceInUse, Listener, Pressed, Said, Speaker
 from hardware.interfaces import Teleop, Verb
@@ -141,3 +142,13 @@ def stick_held(lines: Lines) -> Iterator[Callable[[float], None]]:
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def started(process: Child[Setup], lines: Lines) -> Iterator[Child[Setup]]:
+    """Let a process run until the context is left."""
+    try:
+        yield process
+    finally:
+        Speaker(lines.stop).say(Said("enough"))
+        process.join(20.0)

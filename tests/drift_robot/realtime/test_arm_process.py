@@ -1,16 +1,24 @@
-"""The arm process of a real-time session against the simulated cell's process: what was taught bounds it."""
+"""The arm process of a real-time session against the simulated cell's process: what was taught bounds it, and no press
+is lost."""
 
+import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
+from fault_bench import Operator, started
 from realtime_bench import PATIENCE_S, life_of, running
 
 from drift_robot.gate import GateConfig, Phase, ResetDone
 from drift_robot.realtime import records
 from drift_robot.realtime.arm_process import ArmSetup, run_arm
 from drift_robot.realtime.cell_process import CellSetup, run_cell
-from drift_robot.realtime.lines import Lines
-from drift_robot.realtime.messages import Pressed
+from drift_robot.realtime.child import Child
+from drift_robot.realtime.lines import TELEOP_SLOTS, Lines
+from drift_robot.realtime.messages import Pressed, Speaker
 from hardware.arms.limits import ArmLimits, Limit, TaughtWorkspace
 from hardware.clock import NS_PER_S
 from hardware.interfaces import Teleop, Verb
@@ -69,3 +77,41 @@ def test_an_expert_who_drives_on_is_held_above_the_taught_table_and_within_the_t
         points = seen.commanded.position + tool @ seen.commanded.rotation.T
     assert 0.0 <= (points @ NORMAL).min() - OFFSET_M - MARGIN_M < 2e-3
     assert 0.0 <= WALL_M - MARGIN_M - points[:, 1].max() < 2e-3
+
+
+@contextmanager
+def paused(arm: Child[ArmSetup]) -> Iterator[None]:
+    """Let the arm process alone stand still, as one that gets no processor."""
+    os.kill(arm.pid, signal.SIGSTOP)
+    time.sleep(0.1)
+    try:
+        yield
+    finally:
+        os.kill(arm.pid, signal.SIGCONT)
+
+
+@pytest.mark.realtime
+def test_what_is_pressed_while_the_arm_process_pauses_is_followed_or_the_arm_waits_for_her_word(lines: Lines) -> None:
+    cell = CellSetup("lift", physics_step_s=0.005, servo_period_s=0.01, perception_offset_m=(0.0, 0.0, 0.0))
+    limits = ArmLimits(arm_timeout_s=60.0, device_timeout_s=60.0)
+    device = RingWriter(lines.teleop)
+
+    def send(count: int, *verbs: Verb) -> None:
+        readings = [Teleop(time.monotonic_ns(), verbs=verbs), *(Teleop(time.monotonic_ns()) for _ in range(count))]
+        for fields in (fields for reading in readings for fields in records.teleop_fields(reading)):
+            device.write(fields)
+
+    arm = Child("arm", run_arm, lambda: ArmSetup(GateConfig(), limits, None, 0.01), lines)
+    with running(run_cell, cell, "cell", lines), started(arm, lines):
+        operator = Operator(lines)
+        Speaker(lines.words["control"]).say(ResetDone())
+        operator.press(Verb.RESUME, Phase.LEARNER)
+        with paused(arm):
+            send(TELEOP_SLOTS // 2, Verb.TAKEOVER)
+        assert operator.sees(Phase.EXPERT), "the press is lost"
+        operator.press(Verb.HANDBACK, Phase.LEARNER)
+        with paused(arm):
+            send(TELEOP_SLOTS, Verb.TAKEOVER)
+        assert operator.hears("The arm process paused and may have missed what was pressed, so the arm holds")
+        assert operator.stays(Phase.FAULT), "it goes on by itself"
+        operator.press(Verb.RESUME, Phase.LEARNER)

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from fault_bench import Operator, stick_held
+from fault_bench import Operator, started, stick_held
 from realtime_bench import LAYOUT, PROCESSES, configuration, eventually, running
 
 from data.schema import EpisodeLayout, Outcome
@@ -32,7 +33,7 @@ from drift_robot.realtime.cell_process import CellSetup, run_cell
 from drift_robot.realtime.child import Child
 from drift_robot.realtime.control_process import ControlSetup, run_control
 from drift_robot.realtime.lines import Lines, open_lines
-from drift_robot.realtime.messages import EpisodeSaved, Said, Speaker
+from drift_robot.realtime.messages import EpisodeSaved, Keys, Speaker
 from drift_robot.realtime.teleop_process import TeleopSetup, run_teleop
 from drift_robot.run_folder import RunFolder
 from hardware.arms.limits import ArmLimits, Limit
@@ -249,16 +250,6 @@ def arm_is_at_the_wall(arm: RingReader) -> bool:
     return newest is not None and Limit.WORKSPACE in records.limits_of(newest.value)
 
 
-@contextmanager
-def started(process: Child[ControlSetup], lines: Lines) -> Iterator[Child[ControlSetup]]:
-    """Let a process run until the context is left."""
-    try:
-        yield process
-    finally:
-        Speaker(lines.stop).say(Said("enough"))
-        process.join(20.0)
-
-
 def test_a_camera_that_sends_nothing_new_stops_the_arm_until_it_does_and_the_operator_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,3 +403,52 @@ def test_a_dead_man_button_that_is_let_go_while_its_device_is_lost_neither_drive
         held.hold(False)
         assert operator.sees(Phase.LEARNER)
         held.fail()
+
+
+class Window:
+    """The operator window behind a keyboard, which says at every picture which keys are held."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._speaker, self._over = Speaker(lines.words["window"]), threading.Event()
+        self._thread = threading.Thread(target=self._draw)
+        self._thread.start()
+
+    def _draw(self) -> None:
+        while not self._over.wait(0.02):
+            self._speaker.say(Keys(time.monotonic_ns(), ()))
+
+    def fail(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("device", ["gamepad", "spacemouse", "keyboard"])
+@pytest.mark.parametrize("mode", ["adapt", "evaluate"])
+def test_a_device_that_is_lost_while_the_learner_drives_holds_the_arm_until_her_word(
+    device: DeviceName,
+    mode: Literal["adapt", "evaluate"],
+    lines: Lines,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "spnav.sock"))
+    setup = TeleopSetup(device, MappingChange(), "toggle", "lift", 1, 0, None)
+
+    def plugged() -> Pad | Puck | Window:
+        kinds = {"gamepad": Pad, "spacemouse": Puck}
+        return kinds[device](tmp_path / "spnav.sock") if device in kinds else Window(lines)
+
+    with cell_and_arm(lines, GateConfig(mode=mode)) as operator, ExitStack() as stack:
+        held = plugged()
+        stack.callback(lambda: held.fail())
+        stack.enter_context(running(run_teleop, setup, "teleop", lines))
+        Speaker(lines.words["control"]).say(ResetDone())
+        operator.press(Verb.RESUME, Phase.LEARNER)
+        held.fail()
+        assert operator.hears("The input device is silent, so the arm holds: check its cable or window, then resume")
+        assert operator.sees(Phase.HOLD)
+        held = plugged()
+        assert operator.stays(Phase.HOLD), "it went on by itself"
+        operator.press(Verb.RESUME, Phase.LEARNER)
+        assert operator.stays(Phase.LEARNER), "a device that answers is taken for silent"
