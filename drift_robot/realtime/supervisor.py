@@ -107,6 +107,7 @@ from hardware.input_devices import DeviceName
 from hardware.interfaces import Verb
 from hardware.rings import RingReader, RingWriter
 from policies.checkpoint import POLICY_FILE, load_manifest
+from policies.errors import PolicyError
 
 Mode = Literal["collect", "adapt", "evaluate"]
 Say = Callable[[str], None]
@@ -237,10 +238,13 @@ def _opened(
     folder = session_folder(run, mode, acting)
     if mode == "collect" or acting is None:
         return open_session(folder, config), {}
-    manifest = load_manifest(run.versions().path(acting))
-    require_fitting_policy(config, manifest, f"version {acting} in {run.versions().folder}")
+    path, shown = run.versions().path(acting), f"version {acting} in {run.versions().folder}"
     if mode == "adapt":
+        with suppress(PolicyError):  # the control process bars a damaged one, and an earlier one acts
+            require_fitting_policy(config, load_manifest(path), shown)
         return open_session(folder, config), {}
+    manifest = load_manifest(path)
+    require_fitting_policy(config, manifest, shown)
     sha256 = manifest.files[POLICY_FILE]
     return open_rollouts(config, folder, sha256), {ACTED: sha256}
 

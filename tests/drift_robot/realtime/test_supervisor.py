@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from realtime_bench import LAYOUT, a_step, configuration
+from tiny_run import second_version
 
 from data.events import EventLog
 from data.schema import Outcome
 from data.session import Session
 from drift_robot.comparison import Comparison, Contender
+from drift_robot.errors import UserError
+from drift_robot.evaluate import ACTED
 from drift_robot.gate import Fault, FaultCleared, PlanDone
 from drift_robot.realtime.lines import Lines
 from drift_robot.realtime.messages import EpisodeSaved, Listener, Ready, Speaker
-from drift_robot.realtime.supervisor import Supervisor
+from drift_robot.realtime.supervisor import Supervisor, _opened
 from drift_robot.run_folder import RunFolder
+from policies.checkpoint import POLICY_FILE, load_manifest
 
 BLIND = Fault("Camera front has sent no picture for 1 s, so the arm holds.", "pictures of front")
 FULL = Fault("The disk fails.", "disk")
@@ -64,3 +70,18 @@ def test_an_episode_that_nobody_judged_is_not_done_in_a_comparison(lines: Lines,
             writer.finish(outcome)
         watch._take("recorder", EpisodeSaved(2, Outcome.FAILURE, 3, steps=1))
         assert watch._done == 2
+
+
+def test_a_damaged_newest_version_does_not_keep_a_session_from_adapting_but_one_that_does_not_fit_does(
+    run: RunFolder,
+) -> None:
+    second_version(run)
+    (run.versions().path(1) / "manifest.json").write_text("{")
+    config = configuration(1)
+    session, _ = _opened(config, run, "adapt", 1, None)
+    assert session.folder == run.session
+    stacking = replace(config, cell=replace(config.cell, task="stacking"))
+    with pytest.raises(UserError, match=r"version 0 in .* does not fit the configuration"):
+        _opened(stacking, run, "adapt", 0, None)
+    _, noted = _opened(config, run, "evaluate", 0, None)
+    assert noted == {ACTED: load_manifest(run.versions().path(0)).files[POLICY_FILE]}
