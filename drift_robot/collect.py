@@ -60,12 +60,12 @@ def collect(config: Config, run: RunFolder, progress: Progress) -> int:
     Returns how many there are. Raises UserError if the configuration demands calibrations that are not there, or
     another process works in the run.
     """
-    with occupied(run):
-        return _collect(config, run, progress)
-
-
-def _collect(config: Config, run: RunFolder, progress: Progress) -> int:
     calibration = calibration_record(config, "collect")
+    with occupied(run):
+        return _collect(config, run, progress, calibration)
+
+
+def _collect(config: Config, run: RunFolder, progress: Progress, attributes: Mapping[str, Any]) -> int:
     session = open_session(run.demonstrations, config)
     layout = episode_layout(config)
     wanted = config.collect.episodes
@@ -75,7 +75,7 @@ def _collect(config: Config, run: RunFolder, progress: Progress) -> int:
         while (done := len(session.episodes())) < wanted:
             progress(done, wanted, "demonstrations")
             for log in run_episodes([cell], None, [scene_seed(config.seed, "demonstrations", tried)]):
-                store_episode(session, layout, log, events, calibration)
+                store_episode(session, layout, log, events, attributes)
                 if log.outcome is not Outcome.SUCCESS:
                     session.drop_last()
             tried += 1

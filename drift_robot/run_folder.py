@@ -136,7 +136,7 @@ def open_session(folder: Path, config: Config) -> Session:
     if not (folder / "session.json").exists():
         return Session.create(folder, config.cell.task, config.operator, config_to_dict(config), __version__)
     session = Session.open(folder)
-    if session.info.task != config.cell.task:
+    if session.info.task not in ("", config.cell.task):  # an imported one need not tell
         raise UserError(
             f"{folder} holds episodes of task '{session.info.task}', but the configuration says '{config.cell.task}'; "
             "choose another --out folder."
