@@ -202,6 +202,11 @@ def test_an_interrupted_bootstrap_is_not_gone_on_with_otherwise(fresh: RunFolder
     bootstrap(TINY, fresh, silently)
 
 
+def test_what_is_bootstrapped_already_has_to_fit_too(bootstrapped: RunFolder) -> None:
+    with pytest.raises(UserError, match=r"version 0 in .* does not fit the configuration: its object_dim is 8, not 16"):
+        bootstrap(replace(TINY, cell=replace(TINY.cell, task="stacking")), bootstrapped, silently)
+
+
 def test_only_one_process_at_a_time_collects_or_bootstraps_in_a_run(fresh: RunFolder) -> None:
     with occupied(fresh):
         for job in (collect, bootstrap):
