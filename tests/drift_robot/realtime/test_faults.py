@@ -350,61 +350,6 @@ class Puck:
         self._daemon.close()
 
 
-@pytest.mark.parametrize(("device", "kind"), [("gamepad", Pad), ("spacemouse", Puck)])
-def test_a_device_that_is_lost_with_the_stick_held_stops_the_arm_which_waits_for_the_stick_to_come_to_rest(
-    device: DeviceName, kind: type[Pad | Puck], lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "spnav.sock"))
-    setup = TeleopSetup(device, MappingChange(), "toggle", "lift", 1, 0, None)
-    with cell_and_arm(lines, GateConfig(mode="collect")) as operator, ExitStack() as stack:
-        held = kind(tmp_path / "spnav.sock")
-        stack.enter_context(running(run_teleop, setup, "teleop", lines))
-        Speaker(lines.words["control"]).say(ResetDone())
-        operator.press(Verb.RESUME, Phase.EXPERT)
-        assert operator.moves_while(lambda: held.push(1.0))
-        held.fail()
-        assert operator.hears(held.gone), operator.heard
-        assert operator.hears("The input device is silent; the arm stops, and the expert stays in charge.")
-        assert operator.stays(Phase.EXPERT)
-        held = kind(tmp_path / "spnav.sock")
-        assert not operator.moves_while(lambda: held.push(-1.0), 3.0), "it went on by itself"
-        held.push(0.0)
-        time.sleep(0.5)
-        assert operator.moves_while(lambda: held.push(-1.0))
-        held.fail()
-
-
-@pytest.mark.parametrize(("device", "kind"), [("gamepad", Pad), ("spacemouse", Puck)])
-def test_a_dead_man_button_that_is_let_go_while_its_device_is_lost_neither_drives_nor_hands_back(
-    device: DeviceName, kind: type[Pad | Puck], lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "spnav.sock"))
-    setup = TeleopSetup(device, MappingChange(), "deadman", "lift", 1, 0, None)
-    with cell_and_arm(lines, GateConfig(style="deadman")) as operator, ExitStack() as stack:
-        held = kind(tmp_path / "spnav.sock")
-        stack.enter_context(running(run_teleop, setup, "teleop", lines))
-        Speaker(lines.words["control"]).say(ResetDone())
-        operator.press(Verb.RESUME, Phase.LEARNER)
-        held.hold(True)
-        assert operator.sees(Phase.EXPERT)
-        assert operator.moves_while(lambda: held.push(1.0))
-        held.fail()
-        assert operator.hears("The input device is silent; the arm stops, and the expert stays in charge.")
-        held = kind(tmp_path / "spnav.sock")
-        time.sleep(3.0)  # it is found again, and at rest
-        assert not operator.moves_while(lambda: held.push(-1.0), 1.0), "it drives with nothing in hand"
-        assert operator.stays(Phase.EXPERT), "nobody has let go of anything in view"
-        held.push(0.0)
-        held.hold(True)
-        time.sleep(0.5)
-        assert operator.moves_while(lambda: held.push(-1.0))
-        held.hold(False)
-        assert operator.sees(Phase.LEARNER)
-        held.fail()
-
-
 class Window:
     """The operator window behind a keyboard, which says at every picture which keys are held."""
 
@@ -422,28 +367,84 @@ class Window:
         self._thread.join()
 
 
+@pytest.fixture
+def socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the daemon of a SpaceMouse is looked for; gamepads are read without a screen."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "spnav.sock"))
+    return tmp_path / "spnav.sock"
+
+
+@contextmanager
+def driven_with(device: DeviceName, lines: Lines, gate: GateConfig) -> Iterator[Operator]:
+    """Run cell, arm and the teleop process of a device that is there, until the scene stands; yields who watches."""
+    setup = TeleopSetup(device, MappingChange(), gate.style, "lift", 1, 0, None)
+    with cell_and_arm(lines, gate) as operator, running(run_teleop, setup, "teleop", lines):
+        Speaker(lines.words["control"]).say(ResetDone())
+        yield operator
+
+
+@pytest.mark.parametrize(("device", "kind"), [("gamepad", Pad), ("spacemouse", Puck)])
+def test_a_device_that_is_lost_with_the_stick_held_stops_the_arm_which_waits_for_the_stick_to_come_to_rest(
+    device: DeviceName, kind: type[Pad | Puck], lines: Lines, socket: Path
+) -> None:
+    held = kind(socket)
+    with driven_with(device, lines, GateConfig(mode="collect")) as operator:
+        operator.press(Verb.RESUME, Phase.EXPERT)
+        assert operator.moves_while(lambda: held.push(1.0))
+        held.fail()
+        assert operator.hears(held.gone), operator.heard
+        assert operator.hears("The input device is silent; the arm stops, and the expert stays in charge.")
+        assert operator.stays(Phase.EXPERT)
+        held = kind(socket)
+        assert not operator.moves_while(lambda: held.push(-1.0), 3.0), "it went on by itself"
+        held.push(0.0)
+        time.sleep(0.5)
+        assert operator.moves_while(lambda: held.push(-1.0))
+        held.fail()
+
+
+@pytest.mark.parametrize(("device", "kind"), [("gamepad", Pad), ("spacemouse", Puck)])
+def test_a_dead_man_button_that_is_let_go_while_its_device_is_lost_neither_drives_nor_hands_back(
+    device: DeviceName, kind: type[Pad | Puck], lines: Lines, socket: Path
+) -> None:
+    held = kind(socket)
+    with driven_with(device, lines, GateConfig(style="deadman")) as operator:
+        operator.press(Verb.RESUME, Phase.LEARNER)
+        held.hold(True)
+        assert operator.sees(Phase.EXPERT)
+        assert operator.moves_while(lambda: held.push(1.0))
+        held.fail()
+        assert operator.hears("The input device is silent; the arm stops, and the expert stays in charge.")
+        held = kind(socket)
+        time.sleep(3.0)  # it is found again, and at rest
+        assert not operator.moves_while(lambda: held.push(-1.0), 1.0), "it drives with nothing in hand"
+        assert operator.stays(Phase.EXPERT), "nobody has let go of anything in view"
+        held.push(0.0)
+        held.hold(True)
+        time.sleep(0.5)
+        assert operator.moves_while(lambda: held.push(-1.0))
+        held.hold(False)
+        assert operator.sees(Phase.LEARNER)
+        held.fail()
+
+
 @pytest.mark.parametrize("device", ["gamepad", "spacemouse", "keyboard"])
 @pytest.mark.parametrize("mode", ["adapt", "evaluate"])
 def test_a_device_that_is_lost_while_the_learner_drives_holds_the_arm_until_her_word(
     device: DeviceName,
     mode: Literal["adapt", "evaluate"],
     lines: Lines,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    socket: Path,
 ) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("SPNAV_SOCKET", str(tmp_path / "spnav.sock"))
-    setup = TeleopSetup(device, MappingChange(), "toggle", "lift", 1, 0, None)
-
     def plugged() -> Pad | Puck | Window:
         kinds = {"gamepad": Pad, "spacemouse": Puck}
-        return kinds[device](tmp_path / "spnav.sock") if device in kinds else Window(lines)
+        return kinds[device](socket) if device in kinds else Window(lines)
 
-    with cell_and_arm(lines, GateConfig(mode=mode)) as operator, ExitStack() as stack:
-        held = plugged()
+    held = plugged()
+    with ExitStack() as stack:
         stack.callback(lambda: held.fail())
-        stack.enter_context(running(run_teleop, setup, "teleop", lines))
-        Speaker(lines.words["control"]).say(ResetDone())
+        operator = stack.enter_context(driven_with(device, lines, GateConfig(mode=mode)))
         operator.press(Verb.RESUME, Phase.LEARNER)
         held.fail()
         assert operator.hears("The input device is silent, so the arm holds: check its cable or window, then resume")

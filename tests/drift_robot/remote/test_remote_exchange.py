@@ -513,9 +513,8 @@ def test_a_folder_that_is_no_mirror_of_this_run_is_left_alone(robot: RunFolder, 
 
 def test_a_session_never_becomes_the_mirror_of_itself(robot: RunFolder, store: Store) -> None:
     courier_of(robot, store).turn()
-    for path in offered_episodes(robot).values():
-        assert path.exists()
     before = set(offered_episodes(robot))
+    assert before
     with pytest.raises(UserError, match="is a session's own run; choose another --out folder"):
         Mirror(robot, store.url).prepare()
     assert set(offered_episodes(robot)) == before
