@@ -19,6 +19,7 @@ import numpy as np
 
 from data.arrays import GrowingArray, read_column, read_group, read_rows, write_group
 from data.errors import DataError, DiskError, MissingDataError
+from data.files import lock_folder
 from data.labels import apply, relabellings
 from data.schema import ARM_COLUMNS, Array, Column, EpisodeLayout, Outcome, Step
 
@@ -216,8 +217,7 @@ class Episode:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open a whole or a partial episode. Raises DataError if there is none or it is of another format."""
-        if not path.is_dir():
-            raise MissingDataError(f"{path} is not there; 'drift-robot data list' shows a session's episodes.")
+        require_there(path)
         attributes = read_group(path)
         if attributes.get("format") != FORMAT or attributes.get("format_version") != FORMAT_VERSION:
             found = f"{attributes.get('format')!r} version {attributes.get('format_version')!r}"
@@ -264,18 +264,23 @@ class Episode:
         return float(time_ns[-1] - time_ns[0]) / 1e9 if self.steps else math.nan
 
 
+def require_there(path: Path) -> None:
+    """Refuse an episode's path where there is none. Raises MissingDataError."""
+    if not path.is_dir():
+        raise MissingDataError(f"{path} is not there; 'drift-robot data list' shows a session's episodes.")
+
+
 @contextmanager
 def rewriting(folder: Path) -> Iterator[None]:
     """Keep an episode to oneself while its files are replaced, each through the one scratch name beside it.
 
     Raises DataError if another process writes or rewrites it.
     """
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{folder} is being written by another process; wait until that has ended.") from error
+        handle = lock_folder(folder)
+    except BlockingIOError as error:
+        raise DataError(f"{folder} is being written by another process; wait until that has ended.") from error
+    try:
         yield
     finally:
         os.close(handle)
@@ -283,11 +288,8 @@ def rewriting(folder: Path) -> Iterator[None]:
 
 def is_being_written(folder: Path) -> bool:
     """Tell whether a living writer on this machine holds the episode."""
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(lock_folder(folder))
     except BlockingIOError:
         return True
-    finally:
-        os.close(handle)
     return False

@@ -1,6 +1,7 @@
 """Files that are replaced whole, so that a reader, or what a killed writer leaves, is always the old or the new one."""
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -39,6 +40,20 @@ def to_json(document: Mapping[str, Any], path: Path) -> bytes:
         return json.dumps(document, indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise DataError(f"{path} cannot be written as JSON: {error}.") from error
+
+
+def lock_folder(folder: Path) -> int:
+    """Take the lock of a folder: a handle to close, which ends with the process, however it ends.
+
+    Raises BlockingIOError if another process has it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

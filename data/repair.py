@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 from data.arrays import GrowingArray, read_column, read_rows, write_group
-from data.episode import EPISODES, WHOLE, Episode, scratch_of
-from data.errors import MissingDataError
+from data.episode import EPISODES, WHOLE, Episode, require_there, scratch_of
 from data.schema import ARM_COLUMNS, Outcome
 from data.session import is_episode, is_session, sessions_below, to_bin
 from data.verify import Inspection, episode_folders, inspect, leftovers
@@ -18,6 +17,7 @@ def repair(path: Path) -> list[str]:
     steps were lost. Raises DataError if it is not there, the bin holds another of its name, and for any other folder.
     """
     if is_episode(path) and path.parent.name == EPISODES:
+        require_there(path)
         return _repair_episode(path)
     if not is_session(path):
         return [sentence for session in sessions_below([path]) for sentence in repair(session)]
@@ -36,8 +36,6 @@ def _remove(entry: Path) -> str:
 
 
 def _repair_episode(path: Path) -> list[str]:
-    if not path.is_dir():
-        raise MissingDataError(f"{path} is not there; 'drift-robot data list' shows a session's episodes.")
     inspection = inspect(path)
     if inspection.good:
         return []

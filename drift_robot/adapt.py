@@ -19,7 +19,7 @@ from drift_robot.collect import Progress, noted, store_episode
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config
 from drift_robot.errors import UserError
-from drift_robot.fitting import require_fitting_policy
+from drift_robot.fitting import fitting_manifest
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
 from drift_robot.remote.courier import GOES_ON, TrainerHandle, start_trainer
 from drift_robot.report import EpisodeFigures, recorded_figures
@@ -67,7 +67,7 @@ def _adapt(
     newest = versions.newest_good()
     if newest is None:
         raise UserError(f"{run.path} holds no policy; run 'drift-robot bootstrap' first.")
-    require_fitting_policy(config, load_manifest(versions.path(newest)), f"version {newest} in {versions.folder}")
+    fitting_manifest(config, versions, newest)
     calibration = calibration_record(config, "adapt", say)
     session = open_session(run.session, config)
     layout = episode_layout(config)

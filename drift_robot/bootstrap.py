@@ -24,7 +24,7 @@ from drift_robot.config import Config
 from drift_robot.distributed import Team, team
 from drift_robot.errors import UserError
 from drift_robot.figures import TrainingFigures
-from drift_robot.fitting import require_fitting_episode, require_fitting_policy
+from drift_robot.fitting import fitting_manifest, require_fitting_episode
 from drift_robot.lockstep import policy_config
 from drift_robot.run_folder import RunFolder, occupied, open_session
 from drift_robot.training import calibrated_alarm, observation_of, train_batch
@@ -85,9 +85,8 @@ def bootstrap(config: Config, run: RunFolder, progress: Progress) -> BootstrapFi
             occupied(run) if members.leads else nullcontext(),
         ):
             _bootstrap(config, run, progress, members)
-    first = run.versions().path(0)
-    require_fitting_policy(config, load_manifest(first), f"version 0 in {run.versions().folder}")
-    return bootstrap_figures(first)
+    fitting_manifest(config, run.versions(), 0)
+    return bootstrap_figures(run.versions().path(0))
 
 
 def _bootstrap(config: Config, run: RunFolder, progress: Progress, members: Team) -> None:

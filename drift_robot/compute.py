@@ -32,5 +32,5 @@ def processor_name(device: "torch.device") -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    name, (family, model) = about_processor("model name"), map(about_processor, ("cpu family", "model"))
+    name, family, model = map(about_processor, ("model name", "cpu family", "model"))
     return f"{name} ({family}/{model})" if name and model else name or f"{platform.machine()} CPU"

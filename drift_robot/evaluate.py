@@ -15,7 +15,7 @@ from drift_robot.collect import Progress, noted, store_episode
 from drift_robot.compute import chosen_device
 from drift_robot.config import Config, config_to_dict
 from drift_robot.errors import UserError
-from drift_robot.fitting import require_fitting_policy
+from drift_robot.fitting import fitting_manifest
 from drift_robot.lockstep import EpisodeLog, LockstepCell, episode_layout, run_episodes
 from drift_robot.run_folder import RunFolder, open_session
 from drift_robot.seeds import scene_seed
@@ -68,9 +68,7 @@ def record_evaluation(
     Raises UserError if the version does not fit the configuration, or the recorded episodes are of another one, or of
     other weights.
     """
-    manifest = load_manifest(run.versions().path(version))
-    require_fitting_policy(config, manifest, f"version {version} in {run.versions().folder}")
-    sha256 = manifest.files[POLICY_FILE]
+    sha256 = fitting_manifest(config, run.versions(), version).files[POLICY_FILE]
     session, layout = open_rollouts(config, run.rollouts(version), sha256), episode_layout(config)
     rollouts = _recorded(session)
     parts = [part for part in _parts(config, episodes) if not rollouts.keys() >= set(part)]

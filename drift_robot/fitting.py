@@ -4,7 +4,8 @@ from data.episode import Episode
 from drift_robot.config import Config
 from drift_robot.errors import UserError
 from drift_robot.lockstep import episode_layout, policy_config
-from policies.checkpoint import Manifest
+from drift_robot.versions import Versions
+from policies.checkpoint import Manifest, load_manifest
 
 OBSERVED = ("object_dim", "cameras", "obs_horizon", "pred_horizon")
 
@@ -16,6 +17,13 @@ def require_fitting_policy(config: Config, manifest: Manifest, shown: str) -> No
         has, needs = getattr(manifest.config, key), getattr(wanted, key)
         if has != needs:
             raise UserError(f"{shown} does not fit the configuration: its {key} is {has}, not {needs}.")
+
+
+def fitting_manifest(config: Config, versions: Versions, version: int) -> Manifest:
+    """Return the manifest of a run's version. Raises UserError if it does not fit, PolicyError if it is damaged."""
+    manifest = load_manifest(versions.path(version))
+    require_fitting_policy(config, manifest, f"version {version} in {versions.folder}")
+    return manifest
 
 
 def require_fitting_episode(config: Config, episode: Episode) -> None:

@@ -16,7 +16,6 @@
 <run>/incoming/               what is being fetched from there
 """
 
-import fcntl
 import math
 import os
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.files import read_json, write_json
+from data.files import lock_folder, read_json, write_json
 from data.session import Session
 from drift_robot import __version__
 from drift_robot.config import Config, config_from_dict, config_to_dict
@@ -115,17 +114,16 @@ class RunFolder:
 def occupied(run: RunFolder) -> Iterator[None]:
     """Keep a run to oneself: two sessions, or two trainers, would spoil each other's work.
 
-    Raises UserError if another process has it. The lock is the folder's own and ends with the process, however it ends.
+    Raises UserError if another process has it.
     """
     run.path.mkdir(parents=True, exist_ok=True)
-    lock = os.open(run.path, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"Another drift-robot works in {run.path}; end that one first, or choose another --out folder."
-            ) from error
+        lock = lock_folder(run.path)
+    except BlockingIOError as error:
+        raise UserError(
+            f"Another drift-robot works in {run.path}; end that one first, or choose another --out folder."
+        ) from error
+    try:
         yield
     finally:
         os.close(lock)

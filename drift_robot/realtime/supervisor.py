@@ -39,7 +39,7 @@ from drift_robot.comparison_report import is_established
 from drift_robot.config import ROBOSUITE_TASK_NAMES, Config
 from drift_robot.errors import UserError
 from drift_robot.evaluate import ACTED, open_rollouts
-from drift_robot.fitting import require_fitting_policy
+from drift_robot.fitting import fitting_manifest
 from drift_robot.gate import (
     EPISODE_PHASES,
     AuthorityChanged,
@@ -106,7 +106,7 @@ from hardware.clock import NS_PER_S
 from hardware.input_devices import DeviceName
 from hardware.interfaces import Verb
 from hardware.rings import RingReader, RingWriter
-from policies.checkpoint import POLICY_FILE, load_manifest
+from policies.checkpoint import POLICY_FILE
 from policies.errors import PolicyError
 
 Mode = Literal["collect", "adapt", "evaluate"]
@@ -238,14 +238,11 @@ def _opened(
     folder = session_folder(run, mode, acting)
     if mode == "collect" or acting is None:
         return open_session(folder, config), {}
-    path, shown = run.versions().path(acting), f"version {acting} in {run.versions().folder}"
     if mode == "adapt":
         with suppress(PolicyError):  # the control process bars a damaged one, and an earlier one acts
-            require_fitting_policy(config, load_manifest(path), shown)
+            fitting_manifest(config, run.versions(), acting)
         return open_session(folder, config), {}
-    manifest = load_manifest(path)
-    require_fitting_policy(config, manifest, shown)
-    sha256 = manifest.files[POLICY_FILE]
+    sha256 = fitting_manifest(config, run.versions(), acting).files[POLICY_FILE]
     return open_rollouts(config, folder, sha256), {ACTED: sha256}
 
 
@@ -297,7 +294,6 @@ class Supervisor:
         self._trainer: TrainerHandle | None = None
         self._faults: dict[str, str] = {}
         self._others_faults: dict[str, str] = {}
-        self._arm_is_new = False
         self._trainer_fault = ""
         self._ending = ""
         self._failed = False
@@ -318,8 +314,8 @@ class Supervisor:
 
     def run(self) -> SessionFigures:
         """Run the session."""
-        if self._all_done():
-            self._ending = self._all_done()
+        if ending := self._all_done():
+            self._ending = ending
             return self._figures()
         self._events.note("begun", mode=self._mode, device=self._device, planned=self._planned, software=__version__)
         with self._signals():
@@ -586,11 +582,12 @@ class Supervisor:
         return records.offered_of(newest.value) if newest else ()
 
     def _hear(self) -> None:
+        arm_is_new = False
         for name, listener in self._listeners.items():
             for message in listener.hear():
                 self._take(name, message)
-        if self._arm_is_new:
-            self._arm_is_new = False
+                arm_is_new |= name == "arm" and isinstance(message, Ready) and self._children[name].restarts > 0
+        if arm_is_new:
             self._tell_what_holds()  # only now: a new process listens to nothing that was said before
 
     def _take(self, name: str, message: Message) -> None:
@@ -637,7 +634,6 @@ class Supervisor:
             self._closed()
         elif isinstance(message, Ready):
             self._children[name].ready = True
-            self._arm_is_new |= name == "arm" and self._children[name].restarts > 0
             if name == "control" and self._mode == "adapt" and self._trainer is None:
                 self._start_trainer()  # only now: so the loop, as heavy to load, comes up sooner
             if self._faults.pop(name, None) is not None:
