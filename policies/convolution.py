@@ -81,6 +81,28 @@ def weight_gradient(rows: Tensor, windowed: Tensor, weight: Tensor, stride: int,
     return of_weight
 
 
+def plus(signal: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a signal (B, c, L) with a bias (c,) if there is one."""
+    return signal if bias is None else signal + bias[:, None]
+
+
+def windows_meet(windowed: Tensor, thin: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """Return the windows of a signal (B, c, L) times the transpose of a thin one (r, L' * B) by position: (c * k, r).
+
+    Instead of unfolding the wide signal, the thin one is laid where each tap of the kernel finds it, which pays unless
+    strides leave most of its places empty.
+    """
+    if stride > 1:
+        return windows(windowed, kernel, stride, padding) @ thin.T
+    batch, channels, length = windowed.shape
+    by_step = thin.view(len(thin), -1, batch)
+    laid = thin.new_zeros(kernel, len(thin), length + 2 * padding, batch)
+    for tap in range(kernel):
+        laid[tap, :, tap : tap + by_step.shape[1]] = by_step
+    by_tap = laid[:, :, padding : padding + length].reshape(kernel * len(thin), -1)
+    return (positions(windowed) @ by_tap.T).view(channels * kernel, -1)
+
+
 def _pays(signal: Tensor, weight: Tensor, from_rows: int) -> bool:
     return signal.device.type == "cpu" and weight.shape[0] >= from_rows
 
@@ -128,7 +150,7 @@ def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     if not _pays(x, weight, PRODUCT_GRADIENTS_FROM_ROWS):
         return F.conv1d(x, weight, bias, stride, padding)
     y: Tensor = _Gather.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
-    return y if bias is None else y + bias[:, None]
+    return plus(y, bias)
 
 
 def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
@@ -136,7 +158,7 @@ def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
     if not _pays(x, weight, PRODUCT_GRADIENTS_FROM_ROWS):
         return F.conv_transpose1d(x, weight, bias, stride, padding)
     y: Tensor = _Spread.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
-    return y if bias is None else y + bias[:, None]
+    return plus(y, bias)
 
 
 class Conv1d(nn.Conv1d):

@@ -2,8 +2,8 @@
 
 Below its maximal rank a layer's weight, seen as a matrix W (m, n), is W = U diag(S) V^T + frozen, with U (m, r),
 S (r,) and V (n, r) trainable. The forward pass is the plain operation with the merged weight. The backward pass is the
-plain one, too, with the weight's gradient projected on the factors; or, where that is cheaper, it forms the factors'
-gradients without the weight's. LoRA lives elsewhere.
+plain one, too, with the weight's gradient G projected on the factors, as G V and G^T U; or, where that is cheaper, it
+forms these without G. LoRA lives elsewhere.
 """
 
 import math
@@ -34,7 +34,8 @@ PlainLayer = TypeVar("PlainLayer", nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.
 class RankModulated(nn.Module):
     """A layer with a trainable rank; at or above `max_rank` it is the plain layer and owns a plain `weight`.
 
-    Below, it owns `u`, `s`, `v` and the constant `frozen`, and `merged` caches their sum until a factor changes.
+    Below, it owns `u`, `s`, `v` and the constant `frozen`, and `stacked` (m + r, n) caches until a factor changes what
+    signals meet: the merged weight and below it V^T, so that one operation gives both products.
     """
 
     weight: nn.Parameter | None
@@ -43,7 +44,7 @@ class RankModulated(nn.Module):
     s: nn.Parameter | None
     v: nn.Parameter | None
     frozen: Tensor | None
-    merged: Tensor | None
+    stacked: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -53,8 +54,8 @@ class RankModulated(nn.Module):
         for name in ("u", "s", "v"):
             self.register_parameter(name, None)
         self.register_buffer("frozen", None)
-        self.register_buffer("merged", None, persistent=False)
-        self._merged_from: tuple[int, ...] | None = None
+        self.register_buffer("stacked", None, persistent=False)
+        self._stacked_from: tuple[int, ...] | None = None
 
     @property
     def max_rank(self) -> int:
@@ -75,14 +76,16 @@ class RankModulated(nn.Module):
     def merged_weight(self) -> Tensor:
         """Return the weight in use, in the plain layer's shape, without gradient; rebuilt only if a factor changed."""
         factors = self.factors()
-        if factors is None or self.frozen is None or self.merged is None:
+        if factors is None or self.frozen is None or self.stacked is None:
             return cast(nn.Parameter, self.weight).detach()
+        rows = self.shape[0]
         versions = (factors.u._version, factors.s._version, factors.v._version, self.frozen._version)
-        if versions != self._merged_from:
+        if versions != self._stacked_from:
             with torch.no_grad():
-                torch.addmm(self.frozen, factors.u * factors.s, factors.v.T, out=self.merged.view(self.shape[0], -1))
-            self._merged_from = versions
-        return self.merged
+                torch.addmm(self.frozen, factors.u * factors.s, factors.v.T, out=self.stacked[:rows])
+                self.stacked[rows:] = factors.v.T
+            self._stacked_from = versions
+        return self.stacked[:rows].view(self.shape)
 
     def saves(self, rank: int) -> bool:
         """Whether factors of a rank save anything; if not, they cost more and can do less."""
@@ -103,7 +106,7 @@ class RankModulated(nn.Module):
         if rank >= self.max_rank:
             if self.weight is None:
                 self.weight = nn.Parameter(weight.clone())
-                self.u = self.s = self.v = self.frozen = self.merged = None
+                self.u = self.s = self.v = self.frozen = self.stacked = None
             return
         matrix = weight.reshape(self.shape[0], -1).double()
         leading = leading_factors(matrix, rank)
@@ -111,8 +114,8 @@ class RankModulated(nn.Module):
         self.weight = None
         self.u, self.s, self.v = (nn.Parameter(part.to(device).contiguous()) for part in (u, s, v))
         self.frozen = (matrix - (u * s).double() @ v.T.double()).to(dtype)
-        self.merged = weight.clone()
-        self._merged_from = None
+        self.stacked = self.frozen.new_empty(len(u) + rank, len(v))
+        self._stacked_from = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer as the plain one would."""
@@ -124,7 +127,7 @@ class RankModulated(nn.Module):
             return self.operate(x, weight, self.bias)
         if self.cheaper_factored(self.positions(x)):
             y: Tensor = _Factored.apply(  # type: ignore[no-untyped-call]
-                x, factors.u, factors.s, factors.v, self.bias, weight, self
+                x, factors.u, factors.s, factors.v, self.bias, self.stacked, self
             )
             return y
         merged = _Merged.apply(factors.u, factors.s, factors.v, weight)  # type: ignore[no-untyped-call]
@@ -148,15 +151,17 @@ class RankModulated(nn.Module):
         """Return the plain operation with a weight."""
         raise NotImplementedError
 
-    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return G V (m, r) and G^T U (n, r) of the gradient G (m, n) of the weight's matrix, without forming G.
-
-        With g the gradient of the output for an input x, U (m, r) and V (n, r).
-        """
+    def factored(self, x: Tensor, bias: Tensor | None, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the plain operation with the merged weight, and what of it the factors' gradients need later."""
         raise NotImplementedError
 
-    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
-        """Return the gradient of the input."""
+    def factored_gradients(
+        self, x: Tensor, g: Tensor, kept: Tensor, stacked: Tensor, u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradient of the input, and G V (m, r) and G^T U (n, r) of the gradient G (m, n) of the weight.
+
+        G is not formed. `g` is the gradient of the output for an input x, `kept` what `factored` kept.
+        """
         raise NotImplementedError
 
     def bias_gradient(self, g: Tensor) -> Tensor:
@@ -169,7 +174,7 @@ class RankModulated(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._merged_from = None  # version counters do not survive copying
+        self._stacked_from = None  # version counters do not survive copying
 
 
 class ModulatedLinear(RankModulated):
@@ -182,22 +187,25 @@ class ModulatedLinear(RankModulated):
         """Return x W^T + b for x (..., in)."""
         return F.linear(x, weight, bias)
 
-    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return g^T (x V) and x^T (g U), with a row per position."""
-        rows, seen = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
-        return rows.T @ (seen @ v), seen.T @ (rows @ u)
+    def factored(self, x: Tensor, bias: Tensor | None, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x W^T + b, and keep x V."""
+        y, thin = torch.split(F.linear(x, stacked), [self.shape[0], self.rank], -1)
+        return y if bias is None else y + bias, thin
+
+    def factored_gradients(
+        self, x: Tensor, g: Tensor, kept: Tensor, stacked: Tensor, u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return g W, and g^T (x V) and x^T (g U) with a row per position."""
+        rows = g.flatten(0, -2)
+        return g @ stacked[: self.shape[0]], rows.T @ kept.flatten(0, -2), x.flatten(0, -2).T @ (rows @ u)
 
     def positions(self, x: Tensor) -> int:
         """Return the size of all dimensions but the last."""
         return x.shape[:-1].numel()
 
-    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
-        """Return g W."""
-        return g @ weight
-
     def bias_gradient(self, g: Tensor) -> Tensor:
         """Return the sum of g over all positions."""
-        return g.reshape(-1, g.shape[-1]).sum(0)
+        return g.flatten(0, -2).sum(0)
 
     def plain(self) -> nn.Module:
         """Return a Linear."""
@@ -216,16 +224,24 @@ class _Windowed(RankModulated):
         """Return the sum of g over batch and length."""
         return g.sum((0, 2))
 
-    def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the signal (B, m, L') seen by position and the signal (B, c, L) seen through windows."""
-        raise NotImplementedError
+    def gathered(self, windowed: Tensor, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return W w (B, m, L') and V^T w (r, L' * B) of the windows w of a signal (B, c, L)."""
+        both = convolution.gathered(windowed, stacked.view(-1, *self.shape[1:]), self.stride, self.padding)
+        y, thin = torch.split(both, [self.shape[0], self.rank], 1)
+        return y, convolution.positions(thin)
 
-    def projected_gradient(self, x: Tensor, g: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return g_p (V^T w)^T and w (g_p^T U), where w are the windows and g_p the other signal by position."""
-        rows, windowed = self.windowed_signals(x, g)
+    def spread(self, rows: Tensor, stacked: Tensor, length: int) -> Tensor:
+        """Return W^T times a signal (B, m, L'), laid over each other: (B, c, length)."""
+        return convolution.spread(rows, stacked[: self.shape[0]].view(self.shape), self.stride, self.padding, length)
+
+    def along(self, rows: Tensor, windowed: Tensor, thin: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return p (V^T w)^T and w (U^T p)^T of a signal p (B, m, L') and the windows w of one (B, c, L).
+
+        `thin` is V^T w.
+        """
         by_position = convolution.positions(rows)
-        seen = convolution.windows(windowed, self.shape[2], self.stride, self.padding)
-        return by_position @ (v.T @ seen).T, seen @ (by_position.T @ u)
+        meet = convolution.windows_meet(windowed, u.T @ by_position, self.shape[2], self.stride, self.padding)
+        return by_position @ thin.T, meet
 
 
 class ModulatedConv1d(_Windowed):
@@ -235,17 +251,20 @@ class ModulatedConv1d(_Windowed):
         """Return the convolution of x (B, in, L)."""
         return convolution.conv1d(x, weight, bias, self.stride, self.padding)
 
-    def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return g by position and x through windows."""
-        return g, x
+    def factored(self, x: Tensor, bias: Tensor | None, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the convolution of x (B, in, L), and keep V^T times its windows."""
+        y, thin = self.gathered(x, stacked)
+        return convolution.plus(y, bias), thin
+
+    def factored_gradients(
+        self, x: Tensor, g: Tensor, kept: Tensor, stacked: Tensor, u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the transposed convolution of g (B, out, L'), g along V, and the windows of x along U."""
+        return self.spread(g, stacked, x.shape[2]), *self.along(g, x, kept, u)
 
     def positions(self, x: Tensor) -> int:
         """Return batch times length of the output."""
         return x.shape[0] * ((x.shape[2] + 2 * self.padding - self.shape[2]) // self.stride + 1)
-
-    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
-        """Return the transposed convolution of g (B, out, L')."""
-        return convolution.spread(g, weight, self.stride, self.padding, x.shape[2])
 
     def plain(self) -> nn.Module:
         """Return a Conv1d."""
@@ -262,17 +281,21 @@ class ModulatedConvTranspose1d(_Windowed):
         """Return the transposed convolution of x (B, in, L)."""
         return convolution.conv_transpose1d(x, weight, bias, self.stride, self.padding)
 
-    def windowed_signals(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x by position and g through windows."""
-        return x, g
+    def factored(self, x: Tensor, bias: Tensor | None, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the transposed convolution of x (B, in, L), and keep nothing."""
+        length = self.stride * (x.shape[2] - 1) + self.shape[2] - 2 * self.padding
+        return convolution.plus(self.spread(x, stacked, length), bias), x.new_empty(0)
+
+    def factored_gradients(
+        self, x: Tensor, g: Tensor, kept: Tensor, stacked: Tensor, u: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the convolution of g (B, out, L'), x along V, and the windows of g along U."""
+        grad_x, thin = self.gathered(g, stacked)
+        return grad_x, *self.along(x, g, thin, u)
 
     def positions(self, x: Tensor) -> int:
         """Return batch times length of the input."""
         return x.shape[0] * x.shape[2]
-
-    def input_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
-        """Return the convolution of g (B, out, L')."""
-        return convolution.gathered(g, weight, self.stride, self.padding)
 
     def plain(self) -> nn.Module:
         """Return a ConvTranspose1d."""
@@ -340,23 +363,22 @@ class _Factored(torch.autograd.Function):
         s: Tensor,
         v: Tensor,
         bias: Tensor | None,
-        weight: Tensor,
+        stacked: Tensor,
         layer: RankModulated,
     ) -> Tensor:
-        ctx.save_for_backward(x, u, s, v, weight)
+        y, kept = layer.factored(x, bias, stacked)
+        ctx.save_for_backward(x, u, s, stacked, kept)
         ctx.layer = layer
-        return layer.operate(x, weight, bias)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, u, s, v, weight = ctx.saved_tensors
+        x, u, s, stacked, kept = ctx.saved_tensors
         layer: RankModulated = ctx.layer
-        needs_x, _, _, _, needs_bias = ctx.needs_input_grad[:5]
-        of_factors = _of_factors(u, s, *layer.projected_gradient(x, g, u, v))
-        grad_x = layer.input_gradient(x, g, weight) if needs_x else None
-        grad_bias = layer.bias_gradient(g) if needs_bias else None
-        return grad_x, *of_factors, grad_bias, None, None
+        grad_x, along_v, along_u = layer.factored_gradients(x, g, kept, stacked, u)
+        grad_bias = layer.bias_gradient(g) if ctx.needs_input_grad[4] else None
+        return grad_x, *_of_factors(u, s, along_v, along_u), grad_bias, None, None
 
 
 def _of_factors(u: Tensor, s: Tensor, along_v: Tensor, along_u: Tensor) -> tuple[Tensor, Tensor, Tensor]:

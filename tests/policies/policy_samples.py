@@ -105,7 +105,7 @@ def fixed_loss(state: TrainingState, observation: Observation, actions: Tensor) 
 
 
 class Recorder(TorchDispatchMode):
-    """Lists every operation with the sizes of its tensor results."""
+    """Lists every operation with the sizes of the tensors that it makes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         results = result if isinstance(result, tuple | list) else (result,)
-        sizes = [item.numel() for item in results if isinstance(item, Tensor)]
+        sizes = [] if func.is_view else [item.numel() for item in results if isinstance(item, Tensor)]
         self.calls.append((func._schema.name, sizes))
         return result
 

@@ -130,7 +130,7 @@ def test_the_published_way_and_diffusers_loop_give_what_the_policy_gives() -> No
         factored = [layer for _, layer in modulated_layers(published) if layer.factors() is not None]
         assert len(factored) > 10
         for layer in factored:
-            layer.merged = None  # what is published has no merged weights
+            layer.stacked = None  # what is published has no merged weights
         torch.testing.assert_close(published(noisy, step, condition), expected, rtol=0, atol=1e-4)
     chunk = diffusers_chunk(policy, observation, 8)
     assert chunk.shape == (1, 16, 10)
