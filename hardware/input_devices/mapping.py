@@ -30,8 +30,6 @@ SILENT_NS = NS_PER_S // 5
 """How long nothing may be heard of what moves the arm before it counts as let go."""
 REST_NS = NS_PER_S // 5
 """How long a device that was lost has to be at rest before it moves the arm again."""
-REACTION_NS = 7 * NS_PER_S // 10
-"""How long a person's press may still be meant for what moved."""
 
 # Twist (6,) in the operator's view: x forward, y left, z up, and turns about them by the right-hand rule.
 DIRECTIONS: dict[Direction, tuple[int, float]] = {
@@ -150,8 +148,7 @@ class Mapper:
     """The state between two readings of one device: gestures, the gripper's toggle and the verbs not yet handed out.
 
     `offered` are the verbs that would be followed now. Of several, a gesture asks for the one that was offered when its
-    first button went down, and soon after the arm could be held, hold instead of resume: a press that should hold it
-    must not set an arm going that has just held by itself.
+    first button went down: a long press that should hold the arm must not set one going that has just held by itself.
     """
 
     def __init__(self, config: MappingConfig, gripper: float = 1.0) -> None:
@@ -159,7 +156,6 @@ class Mapper:
         self.gripper = gripper
         self.offered: tuple[Verb, ...] = ()
         self._offered_at: dict[str, tuple[Verb, ...]] = {}
-        self._moved_ns = -REACTION_NS
         self._gestures = Gestures(config.buttons)
         self._verbs: tuple[Verb, ...] = ()
         self._held = self._doubtful = False
@@ -168,7 +164,7 @@ class Mapper:
 
     def press(self, control: str, now_ns: int) -> None:
         """Take note that a button or key went down."""
-        self._offered_at[control] = self._meant(now_ns)
+        self._offered_at[control] = self.offered
         self._do(self._gestures.down(control, now_ns))
 
     def release(self, control: str, now_ns: int) -> None:
@@ -188,8 +184,6 @@ class Mapper:
 
     def reading(self, values: Mapping[str, float], capture_ns: int) -> Teleop:
         """Return the reading for the controls' present values in [-1, 1]; absent controls are at rest."""
-        if Verb.HOLD in self.offered:
-            self._moved_ns = capture_ns
         self._do(self._gestures.long(capture_ns))
         verbs, self._verbs = self._verbs, ()
         held = self.config.deadman not in self._gestures.consumed and values.get(self.config.deadman, 0.0) > 0.5
@@ -200,12 +194,6 @@ class Mapper:
             self._watch_rest(self._doubtful or bool(wanted.any()), capture_ns)
             wanted = np.zeros(6)
         return Teleop(capture_ns, wanted, self.gripper, verbs, self._held)
-
-    def _meant(self, now_ns: int) -> tuple[Verb, ...]:
-        """Return the verbs that are offered to a press of a control with several."""
-        if now_ns - self._moved_ns >= REACTION_NS:
-            return self.offered
-        return (*(verb for verb in self.offered if verb is not Verb.RESUME), Verb.HOLD)
 
     def _watch_rest(self, withheld: bool, now_ns: int) -> None:
         """Let motion through again once nothing has withheld it for long enough."""

@@ -278,20 +278,6 @@ def test_a_long_press_that_should_hold_does_not_let_go_of_an_arm_that_has_just_h
     assert rig.read().verbs == (Verb.RESUME,)
 
 
-def test_a_long_press_soon_after_the_arm_has_held_by_itself_was_meant_to_hold_it(rig: Rig) -> None:
-    rig.mouse.offer((Verb.TAKEOVER, Verb.HOLD))
-    rig.read()
-    rig.mouse.offer((Verb.TAKEOVER, Verb.HANDBACK, Verb.RESUME))
-    for waited_s, meant in ((0.6, Verb.HOLD), (0.2, Verb.RESUME)):
-        rig.clock.advance_s(waited_s)
-        rig.daemon.press(0)
-        rig.read()
-        rig.clock.advance_s(0.8)
-        assert rig.read().verbs == (meant,)
-        rig.daemon.release(0)
-        rig.read()
-
-
 def test_one_button_takes_over_and_hands_back(rig: Rig) -> None:
     for offered in (Verb.TAKEOVER, Verb.HANDBACK):
         rig.mouse.offer((offered, Verb.HOLD))
