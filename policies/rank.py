@@ -316,7 +316,7 @@ class ModulatedConv2d(RankModulated):
         self.padding = cast("tuple[int, int]", plain.padding)
 
     def cheaper_factored(self, positions: int) -> bool:
-        """Return False: the windows of a batch of pictures are too much memory to unfold."""
+        """Return False: pictures have no factored form."""
         return False
 
     def positions(self, x: Tensor) -> int:
