@@ -34,6 +34,8 @@ class Phase(Enum):
 
 EXPERT_PHASES = (Phase.TRANSITION, Phase.EXPERT)
 EPISODE_PHASES = (Phase.LEARNER, Phase.TRANSITION, Phase.EXPERT, Phase.HOLD)
+REACTION_NS = 7 * NS_PER_S // 10
+"""How long after the arm has stopped by itself a press may still be meant for the arm that moved."""
 OUTCOMES = {Verb.SUCCEED: Outcome.SUCCESS, Verb.FAIL: Outcome.FAILURE, Verb.DISCARD: Outcome.DISCARDED}
 
 
@@ -207,16 +209,17 @@ class GateState:
     """What the gate remembers.
 
     `since_ns`: when the phase began; `taken_ns`: when the expert took over last. `expert_next`: whether the expert
-    drives when HOLD or FAULT is left by RESUME. `in_episode`: an episode is open and has no outcome yet. `fault`: the
-    last reason, kept until the operator goes on; `faults`: the sources that still complain. `droppable`: the last
-    episode can be dropped. `plan_done`: no further episode is planned. `released_ns`: since when the dead-man button is
-    let go, None while held or unused.
+    drives when HOLD or FAULT is left by RESUME. `unasked`: the arm was stopped in this episode last, and not by the
+    operator. `in_episode`: an episode is open and has no outcome yet. `fault`: the last reason, kept until the operator
+    goes on; `faults`: the sources that still complain. `droppable`: the last episode can be dropped. `plan_done`: no
+    further episode is planned. `released_ns`: since when the dead-man button is let go, None while held or unused.
     """
 
     phase: Phase = Phase.IDLE
     since_ns: int = 0
     taken_ns: int = 0
     expert_next: bool = False
+    unasked: bool = False
     in_episode: bool = False
     recovered: bool = False
     fault: str | None = None
@@ -283,6 +286,11 @@ def _verb(state: GateState, verb: Verb, now_ns: int, config: GateConfig) -> Step
         return _refuse(state, verb, "Nothing is trained in this session: versions come and go only while adapting.")
     if verb is Verb.TRAIN_NOW:
         return state, (TrainNow(),)
+    if _just_stopped(state, now_ns):
+        if verb is Verb.HOLD:
+            return state, (Notice("The arm has stopped by itself already."),)
+        if verb is Verb.RESUME and not state.faults:
+            return _refuse(state, verb, "The arm has just stopped by itself; see why, then resume.")
     if state.phase is Phase.FAULT:
         return _verb_in_fault(state, verb, now_ns, config)
     if state.phase is Phase.IDLE:
@@ -296,6 +304,12 @@ def _verb(state: GateState, verb: Verb, now_ns: int, config: GateConfig) -> Step
             return _drop_last(state)
         return _refuse(state, verb, "The scene is being reset; wait until it is ready, or hold to stop it.")
     return _verb_in_episode(state, verb, now_ns, config)
+
+
+def _just_stopped(state: GateState, now_ns: int) -> bool:
+    """Return whether a press may have been meant to hold an arm that has stopped by itself meanwhile."""
+    stopped = state.unasked and state.phase in (Phase.HOLD, Phase.FAULT)
+    return stopped and now_ns - state.since_ns < REACTION_NS
 
 
 def _verb_in_idle(state: GateState, verb: Verb, now_ns: int, config: GateConfig) -> Step:
@@ -341,7 +355,8 @@ def _verb_in_episode(state: GateState, verb: Verb, now_ns: int, config: GateConf
     if verb is Verb.HOLD:
         if phase is Phase.HOLD:
             return _refuse(state, verb, "The arm holds already.")
-        state = replace(state, phase=Phase.HOLD, since_ns=now_ns, expert_next=phase in EXPERT_PHASES)
+        expert_next = phase in EXPERT_PHASES
+        state = replace(state, phase=Phase.HOLD, since_ns=now_ns, expert_next=expert_next, unasked=False)
         return state, (AuthorityChanged(Authority.HOLD),)
     if verb is Verb.RESUME:
         if phase is not Phase.HOLD:
@@ -427,6 +442,7 @@ def _end(state: GateState, outcome: Outcome, now_ns: int, config: GateConfig) ->
         phase=Phase.SAVING,
         since_ns=now_ns,
         in_episode=False,
+        unasked=False,
         recovered=False,
         released_ns=None,
         droppable=outcome is not Outcome.DISCARDED,
@@ -456,7 +472,7 @@ def _fault(state: GateState, fault: Fault, now_ns: int) -> Step:
         return state, (Notice(fault.reason, fault=True),) if news else ()
     moving = authority(state) is not Authority.HOLD
     if moving:
-        state = replace(state, expert_next=state.phase in EXPERT_PHASES)
+        state = replace(state, expert_next=state.phase in EXPERT_PHASES, unasked=True)
     state = replace(state, phase=Phase.FAULT, since_ns=now_ns)
     return state, ((AuthorityChanged(Authority.HOLD),) if moving else ()) + (Notice(fault.reason, fault=True),)
 
@@ -472,7 +488,7 @@ def _hold_learner(state: GateState, reason: str, now_ns: int) -> Step:
     """Only a driving learner is held; a call for help that comes late is ignored."""
     if state.phase is not Phase.LEARNER:
         return state, ()
-    state = replace(state, phase=Phase.HOLD, since_ns=now_ns, expert_next=False)
+    state = replace(state, phase=Phase.HOLD, since_ns=now_ns, expert_next=False, unasked=True)
     return state, (AuthorityChanged(Authority.HOLD), Notice(reason))
 
 

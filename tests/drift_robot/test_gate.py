@@ -39,6 +39,7 @@ from drift_robot.gate import (
     owner,
     step,
 )
+from drift_robot.status import offered_verbs
 from hardware.arms.controller import Authority
 from hardware.interfaces import Verb
 
@@ -267,6 +268,30 @@ def test_a_learner_that_wants_help_is_held_with_its_reason_until_the_operator_de
     assert run(Verb.RESUME, wanted, Verb.TAKEOVER)[0].phase is Phase.TRANSITION
 
 
+@pytest.mark.parametrize("stopped", [(HelpWanted("Help."),), (Fault("x."), FaultCleared())])
+def test_a_press_that_should_hold_an_arm_that_has_just_stopped_by_itself_does_not_let_it_go_on(
+    stopped: tuple[Event, ...],
+) -> None:
+    state, now_ns = GateState(), 0
+    for event in (Verb.RESUME, *stopped):
+        state, _ = advance(state, event, now_ns, ADAPT)
+    soon_ns, later_ns = round(0.69 * S), round(0.7 * S)
+    assert Verb.HOLD in offered_verbs(state, soon_ns, ADAPT), "what a button does that can hold as well as resume"
+    assert Verb.RESUME not in offered_verbs(state, soon_ns, ADAPT)
+    assert Verb.RESUME in offered_verbs(state, later_ns, ADAPT)
+    assert Verb.HOLD not in offered_verbs(state, later_ns, ADAPT)
+    held, effects = advance(state, Verb.HOLD, soon_ns, ADAPT)
+    assert (held, effects) == (state, (Notice("The arm has stopped by itself already."),))
+    held, effects = advance(state, Verb.RESUME, soon_ns, ADAPT)
+    assert (authority(held), "just stopped" in refusals([*effects])[0]) == (Authority.HOLD, True)
+    assert authority(advance(held, Verb.RESUME, later_ns, ADAPT)[0]) is Authority.LEARNER
+
+
+def test_what_the_operator_holds_herself_goes_on_as_soon_as_she_likes() -> None:
+    quick = (Verb.RESUME, HelpWanted("Help."), Verb.TAKEOVER, Verb.HOLD, Verb.RESUME)
+    assert run(*quick, every_s=0.05)[0].phase is Phase.EXPERT
+
+
 def test_help_is_no_matter_unless_the_learner_drives() -> None:
     for before in ((), (Verb.RESUME, Verb.TAKEOVER), (Verb.RESUME, Verb.HOLD), (Verb.RESUME, Fault("x."))):
         assert run(*before, HelpWanted("Help."))[1] == run(*before)[1]
@@ -365,7 +390,7 @@ class AnySequence(RuleBasedStateMachine):
         self.now_ns = 0
         self.begun = self.ended = self.saved = self.dropped = 0
         self.authority = Authority.HOLD
-        self.taken_over = False
+        self.stopped_ns = -S
 
     def take(self, state: GateState, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
@@ -399,6 +424,10 @@ class AnySequence(RuleBasedStateMachine):
         before = self.state.phase
         state, effects = advance(self.state, verb, self.now_ns, self.config)
         assert effects or state.phase is not before, "every verb is followed or refused in words"
+        if verb is Verb.RESUME and self.now_ns - self.stopped_ns < 0.7 * S:
+            assert authority(state) is self.authority, "a press may be meant for an arm that moved a moment ago"
+        elif authority(state) is not self.authority or not state.in_episode:
+            self.stopped_ns = -S
         self.take(state, effects)
 
     @rule(
@@ -410,7 +439,10 @@ class AnySequence(RuleBasedStateMachine):
         )
     )
     def event(self, event: Event) -> None:
+        before = authority(self.state)
         self.take(*advance(self.state, event, self.now_ns, self.config))
+        if self.authority is not before:
+            self.stopped_ns = self.now_ns
 
     @rule(held=st.booleans())
     def deadman(self, held: bool) -> None:
@@ -421,6 +453,8 @@ class AnySequence(RuleBasedStateMachine):
         before = authority(self.state)
         self.take(*advance(self.state, DeviceSilent(silent), self.now_ns, self.config))
         assert before is not Authority.EXPERT or authority(self.state) is Authority.EXPERT
+        if self.authority is not before:
+            self.stopped_ns = self.now_ns
         if silent:
             assert self.state.phase not in (Phase.LEARNER, Phase.RESETTING), "what nobody can stop moves by itself"
 
